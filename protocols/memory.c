@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: ISC */
+#include "protocols/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+static void *or_die(void *p)
+{
+    static const char text[] = "ehlock: out of memory\n";
+    if (p != NULL)
+        return p;
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        _exit(EX_OSERR);
+    _exit(EX_OSERR);
+}
+
+void *memory_alloc(size_t size)
+{
+    return or_die(malloc(size > 0 ? size : 1));
+}
+
+void *memory_resize(void *old, size_t size)
+{
+    return or_die(realloc(old, size > 0 ? size : 1));
+}
+
+char *memory_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    return memcpy(memory_alloc(size), text, size);
+}

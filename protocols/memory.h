@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Memory that is there or the process dies: a session's death costs one connection, and no
+ * caller can do anything better.
+ */
+#ifndef PROTOCOLS_MEMORY_H
+#define PROTOCOLS_MEMORY_H
+
+#include <stddef.h>
+
+/* malloc, realloc, strdup that print one line to standard error and exit 71 (EX_OSERR). */
+void *memory_alloc(size_t size);
+void *memory_resize(void *old, size_t size);
+char *memory_strdup(const char *text);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * What a protocol is: one file and one small constant struct. A dialogue is ordinary blocking
+ * code that runs from the greeting to the end (or to the point where no more words need to be
+ * understood) in a process of its own.
+ */
+#ifndef PROTOCOLS_PROTOCOL_H
+#define PROTOCOLS_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocols/enddata.h"
+#include "protocols/match.h"
+#include "protocols/wire.h"
+
+/* How a dialogue ended. */
+enum dialogue_end {
+    DIALOGUE_GO_ON = 0, /* it has not: only inside a protocol's own file */
+    DIALOGUE_PUMP,      /* no more words need understanding: flush what is buffered, then pump */
+    DIALOGUE_DONE,      /* ended politely */
+    DIALOGUE_REFUSED,   /* policy or violation; the peer has been told */
+    DIALOGUE_LOST,      /* deadline, end of file or I/O error at `step` */
+};
+
+/* Whether clients are offered TLS, and whether they need it: Postfix's words. */
+enum tls_level {
+    TLS_LEVEL_NONE,    /* not offered; nothing is refused for the lack of it */
+    TLS_LEVEL_MAY,     /* offered; who does not want it goes on in clear */
+    TLS_LEVEL_ENCRYPT, /* offered and needed before anything else (RFC 3207 §4: 530) */
+};
+
+/* What the administrator decided, as values; the configuration stays above. */
+struct policy {
+    enum tls_level tls_level;
+    bool auth_before_tls;           /* let AUTH be seen and used in clear */
+    enum bare_newline bare_newline; /* what happens to bare CR and LF from the client */
+    struct pattern_list hide;       /* capabilities that the client is not shown */
+    const char *hostname;           /* who speaks in replies that the backend did not write */
+    size_t max_command;             /* bytes of a command line with CRLF; <= WIRE_BUFFER */
+    size_t max_reply;               /* bytes of a whole reply of the backend */
+    unsigned max_useless;           /* commands that bring no mail nearer, in a row */
+    unsigned idle_seconds;          /* the client is silent */
+    unsigned busy_seconds;          /* the backend is silent */
+};
+
+/* What is worth a number in the log line. */
+struct tally {
+    unsigned senders;    /* accepted MAIL */
+    unsigned recipients; /* accepted RCPT */
+    unsigned messages;   /* accepted at the end of data */
+};
+
+struct dialogue {
+    struct wire *client, *backend;
+    const struct policy *policy;
+    const char *step;        /* what we are doing, for the log: "reading the backend's greeting" */
+    char reason[256];        /* why it ended as it did; empty when there is nothing to say */
+    bool tls_active;         /* on the client's wire */
+    int64_t pretls_deadline; /* TLS, or a decision to do without, is due by then */
+    struct tally tally;
+
+    /* Given by the session. tls_ready: can we promise a handshake now? start_tls: does it, swaps
+     * the transport under `client`, sets tls_active; false: `reason` is set, the client is gone. */
+    bool (*tls_ready)(struct dialogue *d);
+    bool (*start_tls)(struct dialogue *d);
+    void *session;
+};
+
+struct protocol {
+    const char *name; /* as in `protocol = name` */
+    const char *rfc;
+    uint16_t port;     /* where it starts in clear */
+    uint16_t tls_port; /* where it starts with TLS */
+    bool server_first; /* the server speaks first: implicitTls = auto must wait */
+    const char *alpn;  /* names a client may send (RFC 7301), separated by blanks */
+
+    /* We face the client; the plaintext backend is behind us. */
+    enum dialogue_end (*serve)(struct dialogue *d);
+    /* Says that there will be no service (a temporary failure), in the protocol's words; `text`
+     * is one sentence without line end. Does not flush. */
+    void (*sorry)(struct wire *client, const char *hostname, const char *text, int64_t deadline);
+};
+
+/* The protocol of that name (case-insensitive), or NULL. */
+const struct protocol *protocol_find(const char *name);
+/* The n-th protocol in the order of their names, or NULL behind the last. */
+const struct protocol *protocol_at(size_t n);
+
+extern const struct protocol protocol_smtp;
+extern const struct protocol protocol_lmtp;
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: ISC */
+#include "protocols/smtp_command.h"
+
+#include <string.h>
+#include <strings.h>
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static bool is_verb_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+}
+
+static char upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+bool smtp_command_parse(const char *text, size_t len, struct smtp_command *out)
+{
+    size_t n = 0;
+    if (memchr(text, '\0', len) != NULL)
+        return false;
+    while (n < len && n < SMTP_VERB_MAX && is_verb_char(text[n])) {
+        out->verb[n] = upper(text[n]);
+        n++;
+    }
+    out->verb[n] = '\0';
+    if (n == 0 || (n < len && !is_blank(text[n])))
+        return false;
+    while (n < len && is_blank(text[n]))
+        n++;
+    while (len > n && is_blank(text[len - 1]))
+        len--;
+    out->args = text + n;
+    out->args_len = len - n;
+    return true;
+}
+
+bool smtp_bdat_parse(const struct smtp_command *c, uint64_t *size, bool *last)
+{
+    const char *p = c->args, *end = c->args + c->args_len;
+    uint64_t n = 0;
+    if (p == end || *p < '0' || *p > '9')
+        return false;
+    for (; p < end && *p >= '0' && *p <= '9'; p++) {
+        if (n > (INT64_MAX - 9) / 10)
+            return false;
+        n = n * 10 + (uint64_t)(*p - '0');
+    }
+    *size = n;
+    *last = p < end;
+    if (!*last)
+        return true;
+    if (!is_blank(*p))
+        return false;
+    while (p < end && is_blank(*p))
+        p++;
+    return end - p == 4 && strncasecmp(p, "LAST", 4) == 0;
+}
