@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: ISC */
+#include "certs/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <gnutls/abstract.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+
+#include "certs/remotekey.h"
+
+struct keeper_group {
+    int request_fd;
+    gnutls_privkey_t *keys;
+    size_t count;
+};
+
+struct keeper {
+    struct keeper_group *groups;
+    size_t n_groups;
+    int report_fd;
+};
+
+/* ---- loading ---- */
+
+static bool report(struct keeper *k, struct report_header h, const void *data)
+{
+    const char *parts[2] = {(const char *)&h, data};
+    size_t sizes[2] = {sizeof h, h.len};
+    for (int i = 0; i < 2; i++) {
+        while (sizes[i] > 0) {
+            ssize_t n = write(k->report_fd, parts[i], sizes[i]);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n <= 0)
+                return false;
+            parts[i] += n;
+            sizes[i] -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+__attribute__((format(printf, 2, 3))) static bool complain(struct keeper *k, const char *format,
+                                                           ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
+    (void)report(k, (struct report_header){.type = REPORT_ERROR, .len = (uint32_t)len}, text);
+    return false;
+}
+
+static bool load_file(struct keeper *k, const struct key_source *s, const char *what,
+                      const char *path, gnutls_datum_t *out)
+{
+    int r = gnutls_load_file(path, out);
+    if (r == 0)
+        return true;
+    int fd = open(path, O_RDONLY | O_CLOEXEC); /* for the system's own word */
+    int error = fd < 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return complain(k, "%s: cannot read %s file %s: %s", s->where, what, path,
+                    error != 0 ? strerror(error) : gnutls_strerror(r));
+}
+
+static void release(gnutls_datum_t *d)
+{
+    if (d->data != NULL)
+        gnutls_memset(d->data, 0, d->size);
+    gnutls_free(d->data);
+    d->data = NULL;
+    d->size = 0;
+}
+
+static bool parse_key(struct keeper *k, const struct key_source *s, const gnutls_datum_t *pem,
+                      gnutls_x509_privkey_t *out)
+{
+    const char *file = s->key_file != NULL ? s->key_file : s->cert_file;
+    int r = gnutls_x509_privkey_init(out);
+    if (r == 0)
+        r = gnutls_x509_privkey_import2(*out, pem, GNUTLS_X509_FMT_PEM, NULL, 0);
+    if (r == 0)
+        return true;
+    if (r == GNUTLS_E_DECRYPTION_FAILED)
+        return complain(k,
+                        "%s: the key in %s is encrypted; nobody is there to type its password: "
+                        "write it out with \"openssl pkey -in %s -out KEY\"",
+                        s->where, file, file);
+    if (s->key_file == NULL)
+        return complain(k, "%s: there is no usable private key in %s; name its file with key =",
+                        s->where, file);
+    return complain(k,
+                    "%s: %s holds no private key that can be used (PEM: PKCS#8, PKCS#1 or "
+                    "SEC1): %s",
+                    s->where, file, gnutls_strerror(r));
+}
+
+static bool report_chain(struct keeper *k, const struct report_header *place,
+                         const struct key_source *s, const gnutls_x509_crt_t *chain, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        gnutls_datum_t der = {0};
+        int r = gnutls_x509_crt_export2(chain[i], GNUTLS_X509_FMT_DER, &der);
+        if (r != 0 || der.size > REPORT_MAX)
+            return complain(k, "%s: a certificate in %s cannot be used", s->where, s->cert_file);
+        struct report_header h = *place;
+        h.type = REPORT_CERT;
+        h.len = der.size;
+        bool sent = report(k, h, der.data);
+        gnutls_free(der.data);
+        if (!sent)
+            return false;
+    }
+    return true;
+}
+
+static bool report_ocsp(struct keeper *k, const struct report_header *place,
+                        const struct key_source *s)
+{
+    gnutls_datum_t response = {0};
+    if (s->ocsp_file == NULL)
+        return true;
+    if (!load_file(k, s, "OCSP response", s->ocsp_file, &response))
+        return false;
+    struct report_header h = *place;
+    h.type = REPORT_OCSP;
+    h.len = response.size;
+    bool sent =
+        response.size <= REPORT_MAX
+            ? report(k, h, response.data)
+            : complain(k, "%s: %s is too large for an OCSP response", s->where, s->ocsp_file);
+    release(&response);
+    return sent;
+}
+
+/* Whether the leaf is the key's. The key identifier is a hash of the public part. */
+static bool check_pair(struct keeper *k, const struct key_source *s, gnutls_x509_crt_t leaf,
+                       gnutls_x509_privkey_t key)
+{
+    unsigned char of_cert[64], of_key[64];
+    size_t cert_size = sizeof of_cert, key_size = sizeof of_key;
+    if (gnutls_x509_crt_get_key_id(leaf, GNUTLS_KEYID_USE_SHA256, of_cert, &cert_size) == 0 &&
+        gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &key_size) == 0 &&
+        cert_size == key_size && memcmp(of_cert, of_key, key_size) == 0)
+        return true;
+    return complain(k, "%s: the key in %s is not the key of the first certificate in %s", s->where,
+                    s->key_file != NULL ? s->key_file : s->cert_file, s->cert_file);
+}
+
+static bool load_pair(struct keeper *k, struct report_header place, const struct key_source *s,
+                      gnutls_privkey_t *out)
+{
+    gnutls_datum_t cert_pem = {0}, key_pem = {0};
+    gnutls_x509_crt_t *chain = NULL;
+    gnutls_x509_privkey_t key = NULL;
+    unsigned n = 0, bits = 0;
+    bool ok = false;
+
+    if (!load_file(k, s, "certificate", s->cert_file, &cert_pem) ||
+        (s->key_file != NULL && !load_file(k, s, "key", s->key_file, &key_pem)))
+        goto out;
+    int r = gnutls_x509_crt_list_import2(&chain, &n, &cert_pem, GNUTLS_X509_FMT_PEM,
+                                         GNUTLS_X509_CRT_LIST_FAIL_IF_UNSORTED);
+    if (r == GNUTLS_E_CERTIFICATE_LIST_UNSORTED) {
+        complain(k,
+                 "%s: the certificates in %s are not in order: the server's own comes first, "
+                 "then each one's issuer",
+                 s->where, s->cert_file);
+        goto out;
+    }
+    if (r < 0 || n == 0) {
+        complain(k, "%s: %s holds no certificate that can be used (PEM): %s", s->where,
+                 s->cert_file, gnutls_strerror(r));
+        goto out;
+    }
+    if (!parse_key(k, s, s->key_file != NULL ? &key_pem : &cert_pem, &key) ||
+        !check_pair(k, s, chain[0], key))
+        goto out;
+
+    r = gnutls_privkey_import_x509(*out, key, GNUTLS_PRIVKEY_IMPORT_COPY);
+    if (r != 0) {
+        complain(k, "%s: the key in %s cannot be used: %s", s->where,
+                 s->key_file != NULL ? s->key_file : s->cert_file, gnutls_strerror(r));
+        goto out;
+    }
+    place.type = REPORT_KEY;
+    place.algorithm = (uint32_t)gnutls_privkey_get_pk_algorithm(*out, &bits);
+    place.bits = bits;
+    ok =
+        report(k, place, NULL) && report_chain(k, &place, s, chain, n) && report_ocsp(k, &place, s);
+out:
+    for (unsigned i = 0; i < n; i++)
+        gnutls_x509_crt_deinit(chain[i]);
+    gnutls_free(chain);
+    gnutls_x509_privkey_deinit(key);
+    release(&cert_pem);
+    release(&key_pem);
+    return ok;
+}
+
+static bool load_group(struct keeper *k, size_t g, const struct key_group *from)
+{
+    struct keeper_group *to = &k->groups[g];
+    to->request_fd = from->request_fd;
+    to->keys = calloc(from->count > 0 ? from->count : 1, sizeof *to->keys);
+    if (to->keys == NULL)
+        return complain(k, "out of memory");
+    for (size_t i = 0; i < from->count; i++) {
+        if (gnutls_privkey_init(&to->keys[i]) != 0)
+            return complain(k, "out of memory");
+        to->count = i + 1;
+        struct report_header place = {.group = (uint32_t)g, .index = (uint32_t)i};
+        if (!load_pair(k, place, &from->sources[i], &to->keys[i]))
+            return false;
+    }
+    return true;
+}
+
+struct keeper *keeper_load(const struct key_group *groups, size_t n_groups, int report_fd)
+{
+    struct keeper *k = calloc(1, sizeof *k);
+    if (k == NULL)
+        return NULL;
+    k->report_fd = report_fd;
+    k->n_groups = n_groups;
+    k->groups = calloc(n_groups > 0 ? n_groups : 1, sizeof *k->groups);
+    bool ok = k->groups != NULL || complain(k, "out of memory");
+    for (size_t g = 0; ok && g < n_groups; g++)
+        ok = load_group(k, g, &groups[g]);
+    if (ok)
+        ok = report(k, (struct report_header){.type = REPORT_DONE}, NULL);
+    k->report_fd = -1;
+    if (ok)
+        return k;
+    keeper_destroy(k);
+    return NULL;
+}
+
+void keeper_destroy(struct keeper *k)
+{
+    if (k == NULL)
+        return;
+    for (size_t g = 0; k->groups != NULL && g < k->n_groups; g++) {
+        for (size_t i = 0; i < k->groups[g].count; i++)
+            gnutls_privkey_deinit(k->groups[g].keys[i]);
+        free(k->groups[g].keys);
+    }
+    free(k->groups);
+    free(k);
+}
+
+/* ---- signing ---- */
+
+/* RFC 8446 §4.4.3: 64 blanks, the context string and its NUL, then a hash. */
+static bool is_certificate_verify(const unsigned char *data, size_t len)
+{
+    static const char context[] = "TLS 1.3, server CertificateVerify"; /* its NUL is needed */
+    size_t hash = len - 64 - sizeof context;
+    if (len <= 64 + sizeof context || memcmp(data + 64, context, sizeof context) != 0)
+        return false;
+    for (size_t i = 0; i < 64; i++)
+        if (data[i] != ' ')
+            return false;
+    return hash == 32 || hash == 48;
+}
+
+/* RFC 8422 §5.4: both randoms, then a named curve and a point of one length byte. */
+static bool is_server_key_exchange(const unsigned char *data, size_t len)
+{
+    enum { RANDOMS = 64, NAMED_CURVE = 3 };
+    return len > RANDOMS + 4 && data[RANDOMS] == NAMED_CURVE &&
+           len == RANDOMS + 4u + data[RANDOMS + 3];
+}
+
+bool keeper_may_sign(const unsigned char *text, size_t len)
+{
+    return is_certificate_verify(text, len) || is_server_key_exchange(text, len);
+}
+
+/* A hash as TLS uses it: SHA-256, -384 or -512, and as long as the algorithm says. */
+static bool is_hash_for(gnutls_sign_algorithm_t algorithm, size_t len)
+{
+    gnutls_digest_algorithm_t hash = gnutls_sign_get_hash_algorithm(algorithm);
+    return (hash == GNUTLS_DIG_SHA256 || hash == GNUTLS_DIG_SHA384 || hash == GNUTLS_DIG_SHA512) &&
+           len == gnutls_hash_get_len(hash);
+}
+
+struct asked {
+    union {
+        struct keeper_request header;
+        unsigned char bytes[sizeof(struct keeper_request) + KEEPER_DATA_MAX];
+    } message;
+    ssize_t len;
+    int answer_fd;
+};
+
+/* Takes one request. False: none was there (another keeper had it), or it is malformed, which
+ * `why` tells. The answer descriptor is the caller's to close. */
+static bool take_request(int fd, struct asked *a, const char **why)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int) * 4)];
+    } control;
+    struct iovec iov = {.iov_base = a->message.bytes, .iov_len = sizeof a->message.bytes};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.space,
+                         .msg_controllen = sizeof control.space};
+    a->answer_fd = -1;
+    *why = NULL;
+    a->len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (a->len < 0)
+        return false;
+    size_t n_fds = 0;
+    int fds[4];
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(fds, CMSG_DATA(c), n_fds * sizeof(int));
+    }
+    if (n_fds > 0)
+        a->answer_fd = fds[0];
+    for (size_t i = 1; i < n_fds; i++)
+        close(fds[i]);
+    if (n_fds != 1 || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+        *why = "a request of the wrong size or without one descriptor";
+    else if ((size_t)a->len < sizeof a->message.header ||
+             a->message.header.len != (size_t)a->len - sizeof a->message.header)
+        *why = "a request whose length is wrong";
+    return *why == NULL;
+}
+
+static void answer(const struct keeper_group *g, const struct asked *a, const char **why)
+{
+    const struct keeper_request *r = &a->message.header;
+    gnutls_datum_t data = {.data = (unsigned char *)a->message.bytes + sizeof *r, .size = r->len};
+    gnutls_datum_t signature = {0};
+    unsigned char out[sizeof(struct keeper_answer) + KEEPER_ANSWER_MAX];
+
+    gnutls_sign_algorithm_t algorithm = (gnutls_sign_algorithm_t)r->algorithm;
+    if (r->type != KEEPER_SIGN_HASH && r->type != KEEPER_SIGN_TEXT)
+        *why = "a request that is not a signature";
+    else if (r->key >= g->count)
+        *why = "a request for a key that the service does not have";
+    else if (r->type == KEEPER_SIGN_HASH ? !is_hash_for(algorithm, data.size)
+                                         : !keeper_may_sign(data.data, data.size))
+        *why = "a request to sign what is no TLS handshake";
+    if (*why != NULL)
+        return;
+    int error = r->type == KEEPER_SIGN_HASH
+                    ? gnutls_privkey_sign_hash2(g->keys[r->key], algorithm, 0, &data, &signature)
+                    : gnutls_privkey_sign_data2(g->keys[r->key], algorithm, 0, &data, &signature);
+    if (error == 0 && signature.size > KEEPER_ANSWER_MAX)
+        error = GNUTLS_E_INTERNAL_ERROR;
+    struct keeper_answer header = {.error = error, .len = error == 0 ? signature.size : 0};
+    memcpy(out, &header, sizeof header);
+    if (header.len > 0)
+        memcpy(out + sizeof header, signature.data, header.len);
+    gnutls_free(signature.data);
+    /* The asker may be gone, and must not be able to make us wait. */
+    (void)send(a->answer_fd, out, sizeof header + header.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void serve_one(const struct keeper_group *g, void (*refused)(const char *sentence))
+{
+    struct asked a;
+    const char *why;
+    if (take_request(g->request_fd, &a, &why))
+        answer(g, &a, &why);
+    if (why != NULL)
+        refused(why);
+    if (a.answer_fd >= 0)
+        close(a.answer_fd);
+}
+
+void keeper_serve(struct keeper *k, int stop_fd, void (*refused)(const char *sentence))
+{
+    struct pollfd *fds = calloc(k->n_groups + 1, sizeof *fds);
+    if (fds == NULL)
+        return;
+    fds[0] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
+    for (size_t g = 0; g < k->n_groups; g++)
+        fds[g + 1] = (struct pollfd){.fd = k->groups[g].request_fd, .events = POLLIN};
+    for (;;) {
+        if (poll(fds, k->n_groups + 1, -1) < 0) {
+            if (errno == EINTR)
+                continue;
+            break;
+        }
+        if (fds[0].revents != 0)
+            break;
+        for (size_t g = 0; g < k->n_groups; g++)
+            if (fds[g + 1].revents & POLLIN)
+                serve_one(&k->groups[g], refused);
+    }
+    free(fds);
+}

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: ISC */
+#include "certs/tls.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+
+#include "certs/creds.h"
+#include "certs/tickets.h"
+
+enum {
+    RECORD_MAX = 16384,        /* bytes of plaintext in a record */
+    TAKE_MAX = 4 * RECORD_MAX, /* plaintext taken in one tls_write */
+    KEEP_MAX = 8 * 1024,       /* kept output that waits for more instead of being sent first */
+    READ_AHEAD = 64 * 1024,    /* ciphertext read in one call: GnuTLS alone would make two calls
+                                  for each record, one for its five bytes of header */
+    ALPN_MAX = 4,
+    NAME_MAX_LEN = 255,
+    RENEGOTIATIONS_MAX = 2,
+};
+
+/* TLS 1.2 here: ECDHE, AEAD, with the extended master secret GnuTLS always offers. AES-128 first:
+ * it is the cheapest and every margin it lacks against AES-256 is theoretical. No RSA-PSS
+ * certificates (CVE-2026-42010), no RSA key exchange, no DHE. */
+const char tls_default_priority[] =
+    "NONE:+VERS-TLS1.3:+VERS-TLS1.2:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD:"
+    "+ECDHE-ECDSA:+ECDHE-RSA:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:"
+    "+SIGN-ECDSA-SHA256:+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SHA384:"
+    "+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-EDDSA-ED25519:+SIGN-RSA-PSS-RSAE-SHA256:"
+    "+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-RSAE-SHA512:+SIGN-RSA-SHA256:+SIGN-RSA-SHA384:"
+    "+SIGN-RSA-SHA512:+COMP-NULL:+CTYPE-X509:%SERVER_PRECEDENCE:%PROFILE_MEDIUM";
+
+struct tls_setup {
+    gnutls_priority_t priority;
+    const struct creds *creds;
+    gnutls_datum_t ticket_key; /* borrowed; data NULL: no tickets */
+    char *alpn_text;           /* the names, each ended by NUL */
+    gnutls_datum_t alpn[ALPN_MAX];
+    unsigned n_alpn;
+};
+
+struct tls {
+    const struct tls_setup *setup;
+    gnutls_session_t session;
+    int fd;
+    bool done;   /* the handshake */
+    bool failed; /* nothing may be called any more but destroy */
+    bool heard;  /* at least one byte of the peer came */
+    unsigned renegotiations;
+    /* Ciphertext received ahead, and ciphertext not yet sent. */
+    unsigned char *in, *out;
+    size_t in_start, in_end, in_size, out_start, out_len, out_size;
+    bool at_eof;
+    char sni[NAME_MAX_LEN + 1], alpn[32];
+    char error[256];
+};
+
+/* ---- global ---- */
+
+bool tls_global_init(char *error, size_t error_size)
+{
+    int r = gnutls_global_init();
+    if (r == 0 && gnutls_check_version("3.7.0") == NULL) {
+        snprintf(error, error_size, "GnuTLS %s is too old; 3.7 is needed",
+                 gnutls_check_version(NULL));
+        return false;
+    }
+    if (r != 0)
+        snprintf(error, error_size, "GnuTLS does not start: %s", gnutls_strerror(r));
+    return r == 0;
+}
+
+const char *tls_library_version(void)
+{
+    return gnutls_check_version(NULL);
+}
+
+/* ---- setup ---- */
+
+static void split_alpn(struct tls_setup *s, const char *names)
+{
+    s->alpn_text = strdup(names);
+    if (s->alpn_text == NULL)
+        return;
+    char *save, *name = strtok_r(s->alpn_text, " ", &save);
+    while (name != NULL && s->n_alpn < ALPN_MAX) {
+        s->alpn[s->n_alpn++] =
+            (gnutls_datum_t){.data = (unsigned char *)name, .size = (unsigned)strlen(name)};
+        name = strtok_r(NULL, " ", &save);
+    }
+}
+
+struct tls_setup *tls_setup_create(const struct tls_params *params, char *error, size_t error_size)
+{
+    const char *text = params->priority != NULL ? params->priority : tls_default_priority;
+    const char *where;
+    struct tls_setup *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        snprintf(error, error_size, "out of memory");
+        return NULL;
+    }
+    int r = gnutls_priority_init(&s->priority, text, &where);
+    if (r != 0) {
+        snprintf(error, error_size, "priority string not understood at \"%.40s\": %s",
+                 where != NULL ? where : text, gnutls_strerror(r));
+        free(s);
+        return NULL;
+    }
+    s->creds = params->creds;
+    if (params->ticket_key != NULL)
+        s->ticket_key = (gnutls_datum_t){.data = (unsigned char *)params->ticket_key->bytes,
+                                         .size = TICKET_KEY_SIZE};
+    if (params->alpn != NULL)
+        split_alpn(s, params->alpn);
+    return s;
+}
+
+void tls_setup_destroy(struct tls_setup *s)
+{
+    if (s == NULL)
+        return;
+    gnutls_priority_deinit(s->priority);
+    free(s->alpn_text);
+    free(s);
+}
+
+/* ---- bytes to and from the descriptor ---- */
+
+static bool grow(unsigned char **buf, size_t *size, size_t want)
+{
+    if (want <= *size)
+        return true;
+    size_t n = *size == 0 ? 4096 : *size;
+    while (n < want)
+        n *= 2;
+    unsigned char *bigger = realloc(*buf, n);
+    if (bigger == NULL)
+        return false;
+    *buf = bigger;
+    *size = n;
+    return true;
+}
+
+static ssize_t pull(gnutls_transport_ptr_t ptr, void *data, size_t len)
+{
+    struct tls *t = ptr;
+    if (t->in_start == t->in_end) {
+        if (!grow(&t->in, &t->in_size, READ_AHEAD)) {
+            gnutls_transport_set_errno(t->session, ENOMEM);
+            return -1;
+        }
+        ssize_t n;
+        do
+            n = recv(t->fd, t->in, READ_AHEAD, 0);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+            gnutls_transport_set_errno(t->session, errno);
+        if (n <= 0) {
+            t->at_eof = t->at_eof || n == 0;
+            return n;
+        }
+        t->heard = true;
+        t->in_start = 0;
+        t->in_end = (size_t)n;
+    }
+    if (len > t->in_end - t->in_start)
+        len = t->in_end - t->in_start;
+    memcpy(data, t->in + t->in_start, len);
+    t->in_start += len;
+    return (ssize_t)len;
+}
+
+/* Never says "again": what cannot be sent is kept, and tls_write limits how much that is. */
+static ssize_t vec_push(gnutls_transport_ptr_t ptr, const giovec_t *iov, int n)
+{
+    struct tls *t = ptr;
+    size_t total = 0;
+    for (int i = 0; i < n; i++)
+        total += iov[i].iov_len;
+    if (!grow(&t->out, &t->out_size, t->out_len + total)) {
+        gnutls_transport_set_errno(t->session, ENOMEM);
+        return -1;
+    }
+    for (int i = 0; i < n; i++) {
+        memcpy(t->out + t->out_len, iov[i].iov_base, iov[i].iov_len);
+        t->out_len += iov[i].iov_len;
+    }
+    return (ssize_t)total;
+}
+
+enum tls_result tls_flush(struct tls *t)
+{
+    while (t->out_start < t->out_len) {
+        ssize_t n = send(t->fd, t->out + t->out_start, t->out_len - t->out_start, MSG_NOSIGNAL);
+        if (n >= 0) {
+            t->out_start += (size_t)n;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return TLS_WANT_WRITE;
+        t->out_start = t->out_len = 0;
+        t->failed = true;
+        if (t->error[0] == '\0')
+            snprintf(t->error, sizeof t->error, "%s", strerror(errno));
+        return TLS_FAILED;
+    }
+    t->out_start = t->out_len = 0;
+    return TLS_OK;
+}
+
+/* ---- a session's life ---- */
+
+static int choose_certificate(gnutls_session_t session)
+{
+    struct tls *t = gnutls_session_get_ptr(session);
+    size_t size = sizeof t->sni;
+    unsigned type;
+    if (gnutls_server_name_get(session, t->sni, &size, &type, 0) != 0 || type != GNUTLS_NAME_DNS)
+        t->sni[0] = '\0';
+    return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE,
+                                  creds_pick(t->setup->creds, t->sni));
+}
+
+struct tls *tls_create(const struct tls_setup *setup, int fd)
+{
+    struct tls *t = calloc(1, sizeof *t);
+    if (t == NULL || gnutls_init(&t->session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
+                                                  GNUTLS_NO_AUTO_SEND_TICKET) != 0)
+        _exit(EX_OSERR);
+    t->setup = setup;
+    t->fd = fd;
+    gnutls_session_set_ptr(t->session, t);
+    if (gnutls_priority_set(t->session, setup->priority) != 0 ||
+        gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE,
+                               creds_pick(setup->creds, NULL)) != 0)
+        _exit(EX_OSERR);
+    gnutls_handshake_set_post_client_hello_function(t->session, choose_certificate);
+    if (setup->ticket_key.data != NULL)
+        gnutls_session_ticket_enable_server(t->session, &setup->ticket_key);
+    if (setup->n_alpn > 0)
+        gnutls_alpn_set_protocols(t->session, setup->alpn, setup->n_alpn, GNUTLS_ALPN_MANDATORY);
+    gnutls_certificate_server_set_request(t->session, GNUTLS_CERT_IGNORE);
+    gnutls_transport_set_ptr(t->session, t);
+    gnutls_transport_set_pull_function(t->session, pull);
+    gnutls_transport_set_vec_push_function(t->session, vec_push);
+    return t;
+}
+
+void tls_destroy(struct tls *t)
+{
+    if (t == NULL)
+        return;
+    gnutls_deinit(t->session);
+    free(t->in);
+    free(t->out);
+    free(t);
+}
+
+void tls_feed(struct tls *t, const void *data, size_t len)
+{
+    size_t want = len > READ_AHEAD ? len : READ_AHEAD;
+    if (len == 0)
+        return;
+    if (!grow(&t->in, &t->in_size, want))
+        _exit(EX_OSERR);
+    memcpy(t->in, data, len);
+    t->in_start = 0;
+    t->in_end = len;
+    t->heard = true;
+}
+
+/* What a failed handshake means to somebody who has to mend it. */
+static void explain(struct tls *t, int r)
+{
+    const char *text = NULL;
+    switch (r) {
+    case GNUTLS_E_PREMATURE_TERMINATION:
+    case GNUTLS_E_PULL_ERROR:
+    case GNUTLS_E_PUSH_ERROR:
+        text = t->heard ? "client closed the connection during the handshake"
+                        : "client closed the connection without beginning a handshake";
+        break;
+    case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
+    case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
+    case GNUTLS_E_RECORD_LIMIT_REACHED:
+    case GNUTLS_E_RECORD_OVERFLOW:
+        text = "client sent something other than TLS, or a version of TLS that is not enabled";
+        break;
+    case GNUTLS_E_UNEXPECTED_PACKET:
+    case GNUTLS_E_UNEXPECTED_HANDSHAKE_PACKET:
+        text = "client sent something out of order";
+        break;
+    case GNUTLS_E_NO_CIPHER_SUITES:
+    case GNUTLS_E_UNKNOWN_CIPHER_SUITE:
+    case GNUTLS_E_INSUFFICIENT_CREDENTIALS:
+        text = "client and server have no cipher suite and certificate type in common";
+        break;
+    case GNUTLS_E_NO_COMMON_KEY_SHARE:
+        text = "client and server have no key exchange group in common";
+        break;
+    case GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
+    case GNUTLS_E_INCOMPATIBLE_SIG_WITH_KEY:
+        text = "client takes no signature that our key can make";
+        break;
+    case GNUTLS_E_NO_APPLICATION_PROTOCOL:
+        text = "client asked for another protocol by ALPN";
+        break;
+    case GNUTLS_E_DECRYPTION_FAILED:
+    case GNUTLS_E_BAD_COOKIE:
+        text = "a record could not be decrypted";
+        break;
+    case GNUTLS_E_TIMEDOUT:
+        text = "the keeper of the private key did not answer";
+        break;
+    }
+    if (r == GNUTLS_E_FATAL_ALERT_RECEIVED) {
+        gnutls_alert_description_t alert = gnutls_alert_get(t->session);
+        bool distrust = alert == GNUTLS_A_UNKNOWN_CA || alert == GNUTLS_A_BAD_CERTIFICATE ||
+                        alert == GNUTLS_A_CERTIFICATE_EXPIRED ||
+                        alert == GNUTLS_A_CERTIFICATE_UNKNOWN;
+        snprintf(t->error, sizeof t->error, "client sent the alert \"%s\"%s",
+                 gnutls_alert_get_name(alert),
+                 distrust ? ": it does not trust our certificate" : "");
+    } else {
+        snprintf(t->error, sizeof t->error, "%s (%s)", text != NULL ? text : gnutls_strerror(r),
+                 text != NULL ? gnutls_strerror(r) : gnutls_strerror_name(r));
+    }
+}
+
+/* Tells the peer with an alert, as far as it can still be told. */
+static enum tls_result fail(struct tls *t, int r)
+{
+    if (t->error[0] == '\0')
+        explain(t, r);
+    if (!t->at_eof)
+        gnutls_alert_send_appropriate(t->session, r);
+    (void)tls_flush(t);
+    t->failed = true;
+    return TLS_FAILED;
+}
+
+static void remember_facts(struct tls *t)
+{
+    gnutls_datum_t name;
+    if (gnutls_alpn_get_selected_protocol(t->session, &name) == 0 && name.size < sizeof t->alpn)
+        memcpy(t->alpn, name.data, name.size);
+}
+
+enum tls_result tls_handshake(struct tls *t)
+{
+    int r;
+    do
+        r = gnutls_handshake(t->session);
+    while (r == GNUTLS_E_INTERRUPTED ||
+           (r != 0 && r != GNUTLS_E_AGAIN && !gnutls_error_is_fatal(r)));
+    if (r == 0) {
+        t->done = true;
+        remember_facts(t);
+        /* One ticket is enough for a client that comes back; it leaves with the first reply. */
+        if (gnutls_protocol_get_version(t->session) >= GNUTLS_TLS1_3 &&
+            t->setup->ticket_key.data != NULL)
+            gnutls_session_ticket_send(t->session, 1, 0);
+        return TLS_OK;
+    }
+    if (r != GNUTLS_E_AGAIN)
+        return fail(t, r);
+    enum tls_result flushed = tls_flush(t);
+    return flushed == TLS_OK ? TLS_WANT_READ : flushed;
+}
+
+/* RFC 9325 §3.5: a peer that asks to begin again inside TLS 1.2 is refused; one that insists is
+ * cut off. */
+static enum tls_result refuse_renegotiation(struct tls *t)
+{
+    if (++t->renegotiations > RENEGOTIATIONS_MAX) {
+        snprintf(t->error, sizeof t->error, "client insists on renegotiation");
+        return fail(t, GNUTLS_E_REHANDSHAKE);
+    }
+    gnutls_alert_send(t->session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
+    return TLS_OK;
+}
+
+ssize_t tls_read(struct tls *t, void *buf, size_t len)
+{
+    if (t->failed)
+        return TLS_FAILED;
+    for (;;) {
+        ssize_t n = gnutls_record_recv(t->session, buf, len);
+        if (n >= 0)
+            return n;
+        if (n == GNUTLS_E_AGAIN)
+            return TLS_WANT_READ;
+        if (n == GNUTLS_E_PREMATURE_TERMINATION || (n == GNUTLS_E_PULL_ERROR && t->at_eof))
+            return TLS_TRUNCATED;
+        if (n == GNUTLS_E_REHANDSHAKE) {
+            if (refuse_renegotiation(t) != TLS_OK)
+                return TLS_FAILED;
+            continue;
+        }
+        if (gnutls_error_is_fatal((int)n))
+            return fail(t, (int)n);
+    }
+}
+
+ssize_t tls_write(struct tls *t, const void *buf, size_t len)
+{
+    const char *data = buf;
+    size_t taken = 0;
+    if (t->failed)
+        return TLS_FAILED;
+    if (t->out_len - t->out_start > KEEP_MAX) {
+        enum tls_result r = tls_flush(t);
+        if (r != TLS_OK)
+            return r;
+    }
+    if (len > TAKE_MAX)
+        len = TAKE_MAX;
+    while (taken < len) {
+        size_t piece = len - taken < RECORD_MAX ? len - taken : RECORD_MAX;
+        ssize_t n = gnutls_record_send(t->session, data + taken, piece);
+        if (n < 0)
+            return fail(t, (int)n);
+        taken += (size_t)n;
+    }
+    enum tls_result r = tls_flush(t);
+    return r == TLS_FAILED ? r : (ssize_t)taken;
+}
+
+bool tls_pending(const struct tls *t)
+{
+    return t->in_start < t->in_end || gnutls_record_check_pending(t->session) > 0;
+}
+
+void tls_bye(struct tls *t)
+{
+    if (t->done && !t->failed)
+        (void)gnutls_bye(t->session, GNUTLS_SHUT_WR);
+}
+
+const char *tls_error(const struct tls *t)
+{
+    return t->error;
+}
+
+static const char *or_dash(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text : "-";
+}
+
+void tls_get_info(const struct tls *t, struct tls_info *info)
+{
+    *info = (struct tls_info){
+        .version = "-", .cipher = "-", .group = "-", .sni = or_dash(t->sni), .alpn = "-"};
+    if (!t->done)
+        return;
+    info->version = or_dash(gnutls_protocol_get_name(gnutls_protocol_get_version(t->session)));
+    info->cipher = or_dash(gnutls_cipher_get_name(gnutls_cipher_get(t->session)));
+    info->group = or_dash(gnutls_group_get_name(gnutls_group_get(t->session)));
+    info->alpn = or_dash(t->alpn);
+    info->resumed = gnutls_session_is_resumed(t->session) != 0;
+}
