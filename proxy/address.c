@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/address.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/un.h>
+
+struct parts {
+    char host[256]; /* empty: not given */
+    char port[32];
+};
+
+/* The port is behind the last colon, so ":::25" is the host "::". */
+static bool split(const char *text, struct parts *out, char *error, size_t error_size)
+{
+    const char *colon = strrchr(text, ':');
+    const char *port = colon != NULL ? colon + 1 : text;
+    size_t host_len = colon != NULL ? (size_t)(colon - text) : 0;
+    if (host_len >= 2 && text[0] == '[' && text[host_len - 1] == ']') {
+        text++;
+        host_len -= 2;
+    }
+    if (host_len >= sizeof out->host || strlen(port) >= sizeof out->port || *port == '\0') {
+        snprintf(error, error_size, "\"%.80s\" is not [host:]port or /path", text);
+        return false;
+    }
+    memcpy(out->host, text, host_len);
+    out->host[host_len] = '\0';
+    strcpy(out->port, port);
+    return true;
+}
+
+/* A number from 1 to 65535, or a name from services(5). */
+static bool find_port(const char *text, uint16_t *port)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (*end == '\0' && text[0] >= '0' && text[0] <= '9') {
+        *port = (uint16_t)n;
+        return n > 0 && n < 65536;
+    }
+    const struct servent *s = getservbyname(text, "tcp");
+    if (s == NULL)
+        return false;
+    *port = ntohs((uint16_t)s->s_port);
+    return true;
+}
+
+static bool path_fits(const char *text, char *error, size_t error_size)
+{
+    if (strlen(text) < sizeof((struct sockaddr_un *)0)->sun_path)
+        return true;
+    snprintf(error, error_size, "the path of a Unix socket has at most %zu bytes",
+             sizeof((struct sockaddr_un *)0)->sun_path - 1);
+    return false;
+}
+
+bool address_is_valid(const char *text, char *error, size_t error_size)
+{
+    struct parts p;
+    uint16_t port;
+    if (text[0] == '/')
+        return path_fits(text, error, error_size);
+    if (!split(text, &p, error, error_size))
+        return false;
+    if (find_port(p.port, &port))
+        return true;
+    snprintf(error, error_size, "\"%s\" is neither a port from 1 to 65535 nor the name of one",
+             p.port);
+    return false;
+}
+
+bool address_has_port(const char *text, uint16_t want)
+{
+    struct parts p;
+    char error[128];
+    uint16_t port;
+    return text[0] != '/' && split(text, &p, error, sizeof error) && find_port(p.port, &port) &&
+           port == want;
+}
+
+bool address_is_local(const char *text)
+{
+    struct parts p;
+    char error[128];
+    if (text[0] == '/')
+        return true;
+    if (!split(text, &p, error, sizeof error))
+        return false;
+    return strcasecmp(p.host, "localhost") == 0 || strncmp(p.host, "127.", 4) == 0 ||
+           strcmp(p.host, "::1") == 0;
+}
+
+static size_t resolve_path(const char *text, struct address *out, char *error, size_t error_size)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&out->sa;
+    if (!path_fits(text, error, error_size))
+        return 0;
+    *out = (struct address){.len = sizeof *un};
+    un->sun_family = AF_UNIX;
+    strcpy(un->sun_path, text);
+    address_print(out);
+    return 1;
+}
+
+size_t address_resolve(const char *text, bool listening, struct address *out, size_t max,
+                       char *error, size_t error_size)
+{
+    struct parts p;
+    uint16_t port;
+    char port_text[8];
+    struct addrinfo *list,
+        hints = {.ai_socktype = SOCK_STREAM, .ai_flags = listening ? AI_PASSIVE : AI_ADDRCONFIG};
+    size_t n = 0;
+
+    if (text[0] == '/')
+        return resolve_path(text, out, error, error_size);
+    if (!address_is_valid(text, error, error_size) || !split(text, &p, error, error_size) ||
+        !find_port(p.port, &port))
+        return 0;
+    const char *host = p.host[0] != '\0' ? p.host : listening ? "0.0.0.0" : "localhost";
+    snprintf(port_text, sizeof port_text, "%u", port);
+    int r = getaddrinfo(host, port_text, &hints, &list);
+    if (r == EAI_ADDRFAMILY || r == EAI_NONAME) { /* loopback only: AI_ADDRCONFIG sees no IPv6 */
+        hints.ai_flags &= ~AI_ADDRCONFIG;
+        r = getaddrinfo(host, port_text, &hints, &list);
+    }
+    if (r != 0) {
+        snprintf(error, error_size, "the host \"%s\" was not found: %s", host, gai_strerror(r));
+        return 0;
+    }
+    for (const struct addrinfo *a = list; a != NULL && n < max; a = a->ai_next) {
+        if (a->ai_addrlen > sizeof out[n].sa)
+            continue;
+        out[n] = (struct address){.len = a->ai_addrlen};
+        memcpy(&out[n].sa, a->ai_addr, a->ai_addrlen);
+        address_print(&out[n]);
+        n++;
+    }
+    freeaddrinfo(list);
+    if (n == 0)
+        snprintf(error, error_size, "the host \"%s\" has no address", host);
+    return n;
+}
+
+void address_print(struct address *a)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&a->sa;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->sa;
+    switch (a->sa.ss_family) {
+    case AF_INET:
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        snprintf(a->text, sizeof a->text, "%s:%u", host, ntohs(in->sin_port));
+        break;
+    case AF_INET6:
+        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+            inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], host, sizeof host);
+            snprintf(a->text, sizeof a->text, "%s:%u", host, ntohs(in6->sin6_port));
+        } else {
+            inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+            snprintf(a->text, sizeof a->text, "[%s]:%u", host, ntohs(in6->sin6_port));
+        }
+        break;
+    case AF_UNIX:
+        snprintf(a->text, sizeof a->text, "%s",
+                 a->len > sizeof(sa_family_t) && un->sun_path[0] != '\0' ? un->sun_path : "unix");
+        break;
+    default:
+        snprintf(a->text, sizeof a->text, "?");
+    }
+}
+
+void address_client_key(const struct address *a, unsigned char key[16])
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&a->sa;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
+    memset(key, 0, 16);
+    key[0] = (unsigned char)a->sa.ss_family;
+    if (a->sa.ss_family == AF_INET) {
+        memcpy(key + 12, &in->sin_addr, 4);
+    } else if (a->sa.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+        key[0] = AF_INET;
+        memcpy(key + 12, &in6->sin6_addr.s6_addr[12], 4);
+    } else if (a->sa.ss_family == AF_INET6) {
+        memcpy(key + 8, &in6->sin6_addr, 8);
+    }
+}

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/config.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "protocols/memory.h"
+#include "proxy/address.h"
+#include "proxy/log.h"
+#include "proxy/options.h"
+
+enum {
+    INCLUDE_DEPTH = 4,
+    FILE_MAX = 1024 * 1024, /* bytes: a larger one is not a configuration */
+    LINE_LENGTH = 4096,
+};
+
+/* ---- complaints ---- */
+
+static void tell(struct config *c, bool is_error, const char *where, const char *format, va_list ap)
+{
+    char text[1024], sentence[1400];
+    vsnprintf(text, sizeof text, format, ap);
+    snprintf(sentence, sizeof sentence, "%s: %s", where, text);
+    if (is_error)
+        c->errors++;
+    else
+        c->warnings++;
+    if (c->complain != NULL)
+        c->complain(c->complain_ctx, is_error, sentence);
+    else if (is_error)
+        log_error("%s", sentence);
+    else
+        log_warn("%s", sentence);
+}
+
+void config_error(struct config *c, const char *where, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    tell(c, true, where, format, ap);
+    va_end(ap);
+}
+
+void config_warn(struct config *c, const char *where, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    tell(c, false, where, format, ap);
+    va_end(ap);
+}
+
+/* ---- life ---- */
+
+void config_init(struct config *c)
+{
+    *c = (struct config){0};
+    options_init(c, SCOPE_GLOBAL);
+    options_init(&c->defaults, SCOPE_SERVICE);
+}
+
+static void finish_service(struct service *s)
+{
+    options_finish(s, SCOPE_SERVICE);
+    for (size_t i = 0; i < s->hide.count; i++)
+        pattern_destroy(s->hide.items[i]);
+    free(s->hide.items);
+    free(s->name);
+    free(s->where);
+    *s = (struct service){0};
+}
+
+void config_finish(struct config *c)
+{
+    for (size_t i = 0; i < c->n_services; i++)
+        finish_service(&c->services[i]);
+    free(c->services);
+    finish_service(&c->defaults);
+    options_finish(c, SCOPE_GLOBAL);
+    *c = (struct config){0};
+}
+
+/* ---- reading ---- */
+
+struct parser {
+    struct config *config;
+    const char *file;
+    unsigned line;
+    int depth;
+    char where[512];
+    const struct option_row *seen[128]; /* single-valued options of this section */
+    size_t n_seen;
+};
+
+static bool read_file(struct config *c, const char *path, int depth, const char *from);
+
+static char *trim(char *text)
+{
+    while (isspace((unsigned char)*text))
+        text++;
+    size_t n = strlen(text);
+    while (n > 0 && isspace((unsigned char)text[n - 1]))
+        text[--n] = '\0';
+    return text;
+}
+
+static void begin_section(struct parser *p, char *text)
+{
+    struct config *c = p->config;
+    size_t n = strlen(text);
+    if (text[n - 1] != ']' || n < 3) {
+        config_error(c, p->where, "a section is written [name]");
+        return;
+    }
+    text[n - 1] = '\0';
+    char *name = trim(text + 1);
+    for (char *q = name; *q != '\0'; q++) {
+        if (isalnum((unsigned char)*q) || strchr("-_.", *q) != NULL)
+            continue;
+        config_error(c, p->where, "a section's name has letters, digits, '-', '_' and '.' only");
+        return;
+    }
+    for (size_t i = 0; i < c->n_services; i++)
+        if (strcasecmp(c->services[i].name, name) == 0)
+            config_error(c, p->where, "section [%s] is there already, at %s", name,
+                         c->services[i].where);
+    c->services = memory_resize(c->services, (c->n_services + 1) * sizeof *c->services);
+    struct service *s = &c->services[c->n_services++];
+    *s = (struct service){.name = memory_strdup(name), .where = memory_strdup(p->where)};
+    options_inherit(s, &c->defaults);
+    p->n_seen = 0;
+}
+
+/* A second value would silently win over the first. */
+static bool is_second(struct parser *p, const struct option_row *row)
+{
+    if (row->type == OPTION_LIST || row->type == OPTION_INCLUDE || row->type == OPTION_NOTHING)
+        return false;
+    for (size_t i = 0; i < p->n_seen; i++)
+        if (p->seen[i] == row)
+            return true;
+    if (p->n_seen < sizeof p->seen / sizeof *p->seen)
+        p->seen[p->n_seen++] = row;
+    return false;
+}
+
+static int is_part(const struct dirent *e)
+{
+    return e->d_name[0] != '.';
+}
+
+static void include_directory(struct parser *p, const char *directory)
+{
+    struct dirent **names;
+    int n = scandir(directory, &names, is_part, alphasort);
+    if (n < 0) {
+        config_error(p->config, p->where, "cannot read the directory %s: %s", directory,
+                     strerror(errno));
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        char path[4096];
+        if (snprintf(path, sizeof path, "%s/%s", directory, names[i]->d_name) < (int)sizeof path)
+            (void)read_file(p->config, path, p->depth + 1, p->where);
+        free(names[i]);
+    }
+    free(names);
+}
+
+static void set_option(struct parser *p, const char *name, const char *value)
+{
+    struct config *c = p->config;
+    const struct option_row *row = option_find(name);
+    if (row == NULL) {
+        config_error(c, p->where, "there is no option \"%.64s\"; see ehlock --help", name);
+        return;
+    }
+    if (row->scope == SCOPE_GLOBAL && c->n_services > 0 && row->type != OPTION_INCLUDE &&
+        row->type != OPTION_NOTHING && row->type != OPTION_GONE) {
+        config_error(c, p->where, "%s belongs before the first [section]", row->name);
+        return;
+    }
+    if (is_second(p, row)) {
+        config_error(c, p->where, "%s is given twice", row->name);
+        return;
+    }
+    if (row->type == OPTION_INCLUDE) {
+        include_directory(p, value);
+        return;
+    }
+    void *base = row->scope == SCOPE_GLOBAL ? (void *)c
+                 : c->n_services > 0        ? (void *)&c->services[c->n_services - 1]
+                                            : (void *)&c->defaults;
+    const char *wrong = option_set(row, base, value, p->where);
+    if (wrong != NULL)
+        config_error(c, p->where, row->type == OPTION_GONE ? "%s: %s" : "%s %s", row->name, wrong);
+}
+
+static void parse_line(struct parser *p, char *line)
+{
+    char *text = trim(line);
+    if (*text == '\0' || *text == ';' || *text == '#')
+        return;
+    if (*text == '[') {
+        begin_section(p, text);
+        return;
+    }
+    char *equals = strchr(text, '=');
+    if (equals == NULL) {
+        config_error(p->config, p->where,
+                     "this line is neither \"name = value\" nor \"[section]\"");
+        return;
+    }
+    *equals = '\0';
+    set_option(p, trim(text), trim(equals + 1));
+}
+
+static void parse_text(struct parser *p, const char *text, size_t len)
+{
+    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a mark that editors put there */
+        text += 3;
+        len -= 3;
+    }
+    while (len > 0) {
+        char line[LINE_LENGTH];
+        const char *lf = memchr(text, '\n', len);
+        size_t n = lf != NULL ? (size_t)(lf - text) : len;
+        p->line++;
+        snprintf(p->where, sizeof p->where, "%.400s:%u", p->file, p->line);
+        if (n >= sizeof line) {
+            config_error(p->config, p->where, "the line is longer than %d bytes", LINE_LENGTH - 1);
+        } else if (memchr(text, '\0', n) != NULL) {
+            config_error(p->config, p->where, "the line holds a NUL byte");
+        } else {
+            memcpy(line, text, n);
+            line[n] = '\0';
+            parse_line(p, line);
+        }
+        n += lf != NULL;
+        text += n;
+        len -= n;
+    }
+}
+
+static bool read_file(struct config *c, const char *path, int depth, const char *from)
+{
+    struct parser p = {.config = c, .file = path, .depth = depth};
+    if (depth > INCLUDE_DEPTH) {
+        config_error(c, from, "includes are nested deeper than %d", INCLUDE_DEPTH);
+        return false;
+    }
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        config_error(c, from, "cannot read %s: %s", path, strerror(errno));
+        return false;
+    }
+    char *text = memory_alloc(FILE_MAX + 1);
+    size_t len = fread(text, 1, FILE_MAX + 1, f);
+    int failed = ferror(f) ? errno : 0;
+    fclose(f);
+    if (failed != 0)
+        config_error(c, from, "cannot read %s: %s", path, strerror(failed));
+    else if (len > FILE_MAX)
+        config_error(c, from, "%s is larger than %d bytes", path, FILE_MAX);
+    else
+        parse_text(&p, text, len);
+    free(text);
+    return c->errors == 0;
+}
+
+bool config_read(struct config *c, const char *path)
+{
+    return read_file(c, path, 0, "ehlock");
+}
+
+bool config_parse(struct config *c, const char *text, size_t len, const char *name)
+{
+    struct parser p = {.config = c, .file = name};
+    parse_text(&p, text, len);
+    return c->errors == 0;
+}
+
+/* ---- checking ---- */
+
+static bool word_in(const char *word, size_t len, const char *const *words, int *index)
+{
+    for (int i = 0; words[i] != NULL; i++) {
+        if (strlen(words[i]) == len && strncasecmp(words[i], word, len) == 0) {
+            *index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* [facility.]level as in stunnel and syslog.conf(5). */
+static void check_debug(struct config *c)
+{
+    static const char *const levels[] = {"emerg",  "alert", "crit",  "err", "warning",
+                                         "notice", "info",  "debug", NULL};
+    static const char *const facilities[] = {
+        "auth",   "authpriv", "cron",   "daemon", "ftp",    "kern",   "local0",
+        "local1", "local2",   "local3", "local4", "local5", "local6", "local7",
+        "lpr",    "mail",     "news",   "syslog", "user",   "uucp",   NULL};
+    static const int codes[] = {LOG_AUTH,   LOG_AUTHPRIV, LOG_CRON,   LOG_DAEMON, LOG_FTP,
+                                LOG_KERN,   LOG_LOCAL0,   LOG_LOCAL1, LOG_LOCAL2, LOG_LOCAL3,
+                                LOG_LOCAL4, LOG_LOCAL5,   LOG_LOCAL6, LOG_LOCAL7, LOG_LPR,
+                                LOG_MAIL,   LOG_NEWS,     LOG_SYSLOG, LOG_USER,   LOG_UUCP};
+    const char *dot = strchr(c->debug, '.');
+    const char *level = dot != NULL ? dot + 1 : c->debug;
+    int n = 3; /* daemon */
+    if (dot != NULL && !word_in(c->debug, (size_t)(dot - c->debug), facilities, &n))
+        config_error(c, "debug", "\"%s\" does not begin with a syslog facility", c->debug);
+    c->log_facility = codes[n];
+    if (level[0] >= '0' && level[0] <= '7' && level[1] == '\0')
+        c->log_level = level[0] - '0';
+    else if (!word_in(level, strlen(level), levels, &c->log_level))
+        config_error(c, "debug", "\"%s\" is no level from 0 to 7 or emerg to debug", level);
+}
+
+static void check_addresses(struct config *c, const struct service *s)
+{
+    char error[256];
+    for (size_t i = 0; i < s->accept.count; i++)
+        if (!address_is_valid(s->accept.items[i].text, error, sizeof error))
+            config_error(c, s->accept.items[i].where, "accept: %s", error);
+    for (size_t i = 0; i < s->connect.count; i++)
+        if (!address_is_valid(s->connect.items[i].text, error, sizeof error))
+            config_error(c, s->connect.items[i].where, "connect: %s", error);
+}
+
+static void check_protocol(struct config *c, struct service *s)
+{
+    if (s->protocol_name == NULL) {
+        s->implicit_tls = IMPLICIT_YES;
+        return;
+    }
+    s->protocol = protocol_find(s->protocol_name);
+    if (s->protocol == NULL)
+        config_error(c, s->where, "[%s] protocol = %s is not known here; smtp and lmtp are",
+                     s->name, s->protocol_name);
+}
+
+static void compile_patterns(struct config *c, struct service *s)
+{
+    char error[256];
+    s->hide.items = memory_alloc((s->hide_capability.count + 1) * sizeof *s->hide.items);
+    for (size_t i = 0; i < s->hide_capability.count; i++) {
+        const struct value *v = &s->hide_capability.items[i];
+        struct pattern *p = pattern_create(v->text, error, sizeof error);
+        if (p == NULL)
+            config_error(c, v->where, "hideCapability: %s", error);
+        else
+            s->hide.items[s->hide.count++] = p;
+    }
+}
+
+static void check_key_file(struct config *c, const struct value *v)
+{
+    struct stat st;
+    if (stat(v->text, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)))
+        config_warn(c, v->where, "everybody on this machine can read the key in %s: chmod o= %s",
+                    v->text, v->text);
+}
+
+static void check_certificates(struct config *c, const struct service *s)
+{
+    if (s->cert.count == 0 && s->tls_level != TLS_LEVEL_NONE)
+        config_error(c, s->where, "[%s] needs cert = FILE (and key = FILE) to offer TLS", s->name);
+    if (s->key.count > s->cert.count)
+        config_error(c, s->key.items[s->cert.count].where,
+                     "key: the n-th key belongs to the n-th cert, and there are fewer certs");
+    if (s->ocsp_staple.count > s->cert.count)
+        config_error(c, s->ocsp_staple.items[s->cert.count].where,
+                     "ocspStaple: the n-th belongs to the n-th cert, and there are fewer certs");
+    for (size_t i = 0; i < s->cert.count; i++)
+        check_key_file(c, i < s->key.count ? &s->key.items[i] : &s->cert.items[i]);
+    if (s->ca_file != NULL && access(s->ca_file, R_OK) != 0)
+        config_error(c, s->where, "[%s] CAfile: cannot read %s: %s", s->name, s->ca_file,
+                     strerror(errno));
+}
+
+static void check_combinations(struct config *c, const struct service *s)
+{
+    if (s->client)
+        config_error(c, s->where, "[%s] client = yes is not in this version", s->name);
+    if (s->accept.count == 0)
+        config_error(c, s->where, "[%s] needs accept = [HOST:]PORT", s->name);
+    if (s->connect.count == 0)
+        config_error(c, s->where, "[%s] needs connect = [HOST:]PORT, where the backend is",
+                     s->name);
+    if (s->implicit_tls != IMPLICIT_NO && s->tls_level == TLS_LEVEL_NONE)
+        config_error(c, s->where,
+                     "[%s] tlsLevel = none and TLS from the first byte exclude each other",
+                     s->name);
+    for (size_t i = 0; i < s->accept.count; i++) {
+        if (s->protocol == &protocol_smtp && s->tls_level == TLS_LEVEL_ENCRYPT &&
+            s->implicit_tls == IMPLICIT_NO && address_has_port(s->accept.items[i].text, 25))
+            config_warn(c, s->accept.items[i].where,
+                        "tlsLevel = encrypt on port 25: a public mail exchanger must not require "
+                        "TLS (RFC 3207, section 4); senders without it cannot reach you");
+    }
+    /* Everything that comes through us seems to come from us: the one way to an open relay. */
+    for (size_t i = 0; i < s->accept.count; i++) {
+        if (s->protocol == NULL || address_is_local(s->accept.items[i].text))
+            continue;
+        config_warn(c, s->accept.items[i].where,
+                    "[%s] the backend %s sees every client as %s: make sure that it does not relay "
+                    "for that address (Postfix: mynetworks), or you run an open relay",
+                    s->name, s->connect.count > 0 ? s->connect.items[0].text : "?",
+                    s->local != NULL ? s->local : "this machine");
+        break;
+    }
+}
+
+/* sni = SERVICE:PATTERN makes a section a bundle of certificates for another. */
+static void resolve_sni(struct config *c, struct service *s)
+{
+    char *colon = strchr(s->sni, ':');
+    if (colon == NULL || colon[1] == '\0') {
+        config_error(c, s->where, "[%s] sni: write SERVICE:PATTERN", s->name);
+        return;
+    }
+    s->sni_pattern = colon + 1;
+    for (size_t i = 0; i < c->n_services; i++)
+        if (strncasecmp(c->services[i].name, s->sni, (size_t)(colon - s->sni)) == 0 &&
+            c->services[i].name[colon - s->sni] == '\0' && c->services[i].sni == NULL)
+            s->sni_service = &c->services[i];
+    if (s->sni_service == NULL)
+        config_error(c, s->where, "[%s] sni: there is no service [%.*s]", s->name,
+                     (int)(colon - s->sni), s->sni);
+    if (s->cert.count == 0)
+        config_error(c, s->where, "[%s] sni: needs cert = FILE", s->name);
+    if (s->accept.count > 0 && !s->accept.inherited)
+        config_error(c, s->where, "[%s] sni: accept belongs into the service it names", s->name);
+}
+
+static void check_service(struct config *c, struct service *s)
+{
+    if (s->sni != NULL) {
+        resolve_sni(c, s);
+        return;
+    }
+    check_protocol(c, s);
+    check_addresses(c, s);
+    compile_patterns(c, s);
+    check_certificates(c, s);
+    check_combinations(c, s);
+}
+
+bool config_check(struct config *c)
+{
+    char name[256];
+    if (c->n_services == 0)
+        config_error(c, "ehlock", "there is no [service] section: nothing to do");
+    check_debug(c);
+    if (c->hostname == NULL) {
+        if (gethostname(name, sizeof name) != 0)
+            snprintf(name, sizeof name, "localhost");
+        name[sizeof name - 1] = '\0';
+        c->hostname = memory_strdup(name);
+    }
+    for (size_t i = 0; i < c->n_services; i++)
+        check_service(c, &c->services[i]);
+    return c->errors == 0;
+}
+
+void config_show(const struct config *c, FILE *out)
+{
+    options_show(c, SCOPE_GLOBAL, out);
+    for (size_t i = 0; i < c->n_services; i++) {
+        fprintf(out, "\n[%s]\n", c->services[i].name);
+        options_show(&c->services[i], SCOPE_SERVICE, out);
+    }
+}

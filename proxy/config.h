@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * The configuration: stunnel.conf syntax, read whole and checked whole before anything happens.
+ */
+#ifndef PROXY_CONFIG_H
+#define PROXY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "protocols/protocol.h"
+
+/* What a repeatable option was given, each with "file:line". */
+struct value {
+    char *text, *where;
+};
+struct values {
+    struct value *items;
+    size_t count;
+    bool inherited; /* from the part before the sections: the first own value replaces all */
+};
+
+enum foreground { FOREGROUND_NO, FOREGROUND_QUIET, FOREGROUND_YES };
+enum failover { FAILOVER_PRIO, FAILOVER_RR };
+enum implicit_tls { IMPLICIT_NO, IMPLICIT_YES, IMPLICIT_AUTO };
+enum log_mode { LOG_APPEND, LOG_OVERWRITE };
+
+/* One [section]. Times in seconds unless they say otherwise, sizes in bytes. */
+struct service {
+    char *name, *where;
+    struct values accept, connect, cert, key, ocsp_staple, hide_capability;
+    char *protocol_name, *ca_file, *priority, *local, *sni;
+    int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
+    int implicit_tls_wait_ms;
+    int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
+    int max_command_length, max_reply_size, max_useless_commands;
+    int timeout_connect, timeout_busy, timeout_idle, timeout_close, timeout_handshake,
+        timeout_pretls;
+
+    const struct protocol *protocol; /* NULL: bytes only */
+    const char *sni_pattern;         /* of sni, behind the colon; NULL: a service of its own */
+    struct service *sni_service;     /* the one it belongs to */
+    struct pattern_list hide;        /* hide_capability, compiled */
+};
+
+struct config {
+    char *setuid_name, *setgid_name, *chroot_dir, *pid_file, *output, *ident, *hostname, *debug;
+    int foreground, syslog, log_mode, timeout_drain;
+
+    int log_level, log_facility; /* from debug */
+    struct service defaults;     /* service options before the first section */
+    struct service *services;
+    size_t n_services;
+
+    /* Where complaints go, each "file:line: sentence"; NULL: the log. */
+    void (*complain)(void *ctx, bool is_error, const char *sentence);
+    void *complain_ctx;
+    unsigned errors, warnings;
+};
+
+/* Sets every option to its default. */
+void config_init(struct config *c);
+void config_finish(struct config *c);
+
+/* Reads a file, and those it includes. False when anything was wrong; all of it has been told. */
+bool config_read(struct config *c, const char *path);
+
+/* The same for text in memory (for tests); `include` works as in a file. */
+bool config_parse(struct config *c, const char *text, size_t len, const char *name);
+
+/* Checks what only the whole can show, compiles the patterns, finds the protocols. */
+bool config_check(struct config *c);
+
+/* Prints everything with its effective value, in a form that config_read takes. */
+void config_show(const struct config *c, FILE *out);
+
+/* Tells a complaint as config_read does. For options.c and the checks of others. */
+void config_error(struct config *c, const char *where, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void config_warn(struct config *c, const char *where, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool find_user(struct jail *j, const char *user, char *error, size_t size)
+{
+    const struct passwd *pw = NULL;
+    if (user != NULL)
+        pw = getpwnam(user);
+    else if ((pw = getpwnam("ehlock")) == NULL)
+        pw = getpwnam("nobody");
+    if (pw == NULL) {
+        snprintf(error, size, "setuid: there is no user \"%s\"", user != NULL ? user : "nobody");
+        return false;
+    }
+    if (pw->pw_uid == 0) {
+        snprintf(error, size, "setuid: processes that talk to strangers must not be root");
+        return false;
+    }
+    j->uid = pw->pw_uid;
+    j->gid = pw->pw_gid;
+    return true;
+}
+
+static bool find_group(struct jail *j, const char *group, char *error, size_t size)
+{
+    const struct group *gr = group != NULL ? getgrnam(group) : NULL;
+    if (group != NULL && gr == NULL) {
+        snprintf(error, size, "setgid: there is no group \"%s\"", group);
+        return false;
+    }
+    if (gr != NULL)
+        j->gid = gr->gr_gid;
+    return true;
+}
+
+/* A directory that has been removed stays usable, and can hold nothing for ever. */
+static int open_empty_directory(void)
+{
+    char path[] = "/tmp/ehlock-XXXXXX";
+    if (mkdtemp(path) == NULL)
+        return -1;
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (chmod(path, 0555) != 0 || rmdir(path) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+bool jail_prepare(struct jail *j, const char *user, const char *group, const char *directory,
+                  char *error, size_t size)
+{
+    *j = (struct jail){.root = geteuid() == 0, .uid = getuid(), .gid = getgid(), .root_fd = -1};
+    if (!j->root) {
+        if (user == NULL && group == NULL && directory == NULL)
+            return true;
+        snprintf(error, size, "setuid, setgid and chroot need root");
+        return false;
+    }
+    if (!find_user(j, user, error, size) || !find_group(j, group, error, size))
+        return false;
+    j->root_fd = directory != NULL ? open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC)
+                                   : open_empty_directory();
+    if (j->root_fd < 0)
+        snprintf(error, size, "chroot: %s: %s", directory != NULL ? directory : "/tmp",
+                 strerror(errno));
+    return j->root_fd >= 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static void close_others(int *keep, size_t n)
+{
+    unsigned from = 3;
+    qsort(keep, n, sizeof *keep, by_number);
+    for (size_t i = 0; i < n; i++) {
+        if (keep[i] < (int)from)
+            continue;
+        if (keep[i] > (int)from)
+            (void)close_range(from, (unsigned)keep[i] - 1, 0);
+        from = (unsigned)keep[i] + 1;
+    }
+    (void)close_range(from, ~0U, 0);
+}
+
+static bool limit(int what, rlim_t n)
+{
+    const struct rlimit r = {.rlim_cur = n, .rlim_max = n};
+    return setrlimit(what, &r) == 0;
+}
+
+static const char *become(const struct jail *j)
+{
+    if (setgroups(0, NULL) != 0)
+        return "setgroups";
+    if (setresgid(j->gid, j->gid, j->gid) != 0)
+        return "setresgid";
+    if (setresuid(j->uid, j->uid, j->uid) != 0)
+        return "setresuid";
+    if (setuid(0) == 0 || setgid(0) == 0 || seteuid(0) == 0 || chroot("/") == 0)
+        return "proof: root was regained";
+    return NULL;
+}
+
+const char *jail_enter(const struct jail *j, int *keep, size_t n, bool locked, unsigned max_fds)
+{
+    bool chrooted = locked && j->root_fd >= 0;
+    if (chrooted && (fchdir(j->root_fd) != 0 || chroot(".") != 0))
+        return "chroot";
+    close_others(keep, n); /* the way back through root_fd goes here */
+    if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, max_fds))
+        return "setrlimit";
+    if (j->root) {
+        const char *failed = become(j);
+        if (failed != NULL)
+            return failed;
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return "no_new_privs";
+    if (chrooted && access("/etc/passwd", F_OK) == 0)
+        return "proof: files are still there";
+    return NULL;
+}

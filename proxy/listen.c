@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A name in the file system that nobody listens on any more is in the way of bind(2). */
+static void remove_stale(const struct address *a)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->sa;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, (const struct sockaddr *)&a->sa, a->len) != 0 && errno == ECONNREFUSED)
+        unlink(un->sun_path);
+    close(fd);
+}
+
+static int open_one(const struct address *a)
+{
+    const int on = 1;
+    int family = a->sa.ss_family;
+    if (family == AF_UNIX)
+        remove_stale(a);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    /* Accepted sockets inherit TCP_NODELAY, which saves a call for each client. */
+    if ((family != AF_UNIX && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+                               setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)) ||
+        (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
+        bind(fd, (const struct sockaddr *)&a->sa, a->len) != 0 || listen(fd, SOMAXCONN) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+static bool open_value(struct listeners *l, const struct value *v, char *error, size_t size)
+{
+    size_t room = LISTENERS_MAX - l->count;
+    size_t n = address_resolve(v->text, true, &l->addresses[l->count], room, error, size);
+    if (n == 0)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        int fd = open_one(&l->addresses[l->count]);
+        if (fd < 0) {
+            snprintf(error, size, "%s: cannot listen on %s: %s", v->where,
+                     l->addresses[l->count].text, strerror(errno));
+            return false;
+        }
+        l->fds[l->count++] = fd;
+    }
+    return true;
+}
+
+/* All workers wait on the one epoll descriptor, so that one of them is woken for a client. */
+static bool watch_all(struct listeners *l, char *error, size_t size)
+{
+    if (l->count < 2)
+        return true;
+    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    for (size_t i = 0; i < l->count && l->epoll_fd >= 0; i++) {
+        struct epoll_event e = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
+        if (fcntl(l->fds[i], F_SETFL, O_NONBLOCK) != 0 ||
+            epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->fds[i], &e) != 0) {
+            close(l->epoll_fd);
+            l->epoll_fd = -1;
+        }
+    }
+    if (l->epoll_fd < 0)
+        snprintf(error, size, "epoll: %s", strerror(errno));
+    return l->epoll_fd >= 0;
+}
+
+bool listeners_open(struct listeners *l, const struct service *s, char *error, size_t size)
+{
+    bool ok = true;
+    *l = (struct listeners){.epoll_fd = -1};
+    for (size_t i = 0; ok && i < s->accept.count; i++)
+        ok = l->count < LISTENERS_MAX && open_value(l, &s->accept.items[i], error, size);
+    ok = ok && watch_all(l, error, size);
+    if (!ok)
+        listeners_close(l, true);
+    return ok;
+}
+
+void listeners_close(struct listeners *l, bool remove_names)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        close(l->fds[i]);
+        if (remove_names && l->addresses[i].sa.ss_family == AF_UNIX)
+            unlink(((struct sockaddr_un *)&l->addresses[i].sa)->sun_path);
+    }
+    if (l->epoll_fd >= 0)
+        close(l->epoll_fd);
+    *l = (struct listeners){.epoll_fd = -1};
+}
+
+static int accept_from(int fd, struct address *client)
+{
+    client->len = sizeof client->sa;
+    int got =
+        accept4(fd, (struct sockaddr *)&client->sa, &client->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (got >= 0)
+        address_print(client);
+    return got;
+}
+
+int listeners_accept(const struct listeners *l, struct address *client)
+{
+    if (l->epoll_fd < 0)
+        return accept_from(l->fds[0], client);
+    for (;;) {
+        struct epoll_event e;
+        int n = epoll_wait(l->epoll_fd, &e, 1, -1);
+        if (n < 0)
+            return -1;
+        int fd = accept_from(l->fds[e.data.u32], client);
+        if (fd >= 0 || errno != EAGAIN) /* EAGAIN: another worker was faster */
+            return fd;
+    }
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_SIZE = 2048 };
+
+static struct log_settings settings = {
+    .level = LOG_NOTICE, .facility = LOG_DAEMON, .ident = "ehlock", .to_stderr = true};
+static int file_fd = -1;
+static int syslog_fd = -1;
+
+static int open_file(bool overwrite)
+{
+    return open(settings.file,
+                O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (overwrite ? O_TRUNC : 0), 0640);
+}
+
+/* A socket of our own rather than syslog(3): it is open before the chroot and never blocks. */
+static int open_syslog(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+int log_open(const struct log_settings *s)
+{
+    struct log_settings old = settings;
+    int fd = -1;
+    settings = *s;
+    if (s->file != NULL) {
+        fd = open_file(s->overwrite);
+        if (fd < 0) {
+            settings = old;
+            return -1;
+        }
+    }
+    if (file_fd >= 0)
+        close(file_fd);
+    file_fd = fd;
+    if (syslog_fd >= 0)
+        close(syslog_fd);
+    syslog_fd = s->to_syslog ? open_syslog() : -1;
+    return 0;
+}
+
+int log_reopen(void)
+{
+    if (settings.file == NULL)
+        return 0;
+    int fd = open_file(false);
+    if (fd < 0)
+        return -1;
+    close(file_fd);
+    file_fd = fd;
+    return 0;
+}
+
+int log_fd(void)
+{
+    return file_fd >= 0 ? file_fd : settings.to_stderr ? STDERR_FILENO : -1;
+}
+
+int log_syslog_fd(void)
+{
+    return syslog_fd;
+}
+
+static const char *word(int level)
+{
+    static const char *const words[] = {"emerg",   "alert",  "crit", "error",
+                                        "warning", "notice", "info", "debug"};
+    return words[level];
+}
+
+/* Bytes that a terminal or a log reader could take for something else. */
+static void make_printable(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f)
+            *text = '?';
+}
+
+/* One write a line, so that lines of several processes do not mix. */
+static void write_line(int fd, const char *prefix, const char *text)
+{
+    char line[LINE_SIZE + 128];
+    int n = snprintf(line, sizeof line, "%s%s\n", prefix, text);
+    if (n > 0 && write(fd, line, (size_t)n) < 0)
+        return; /* nobody is left to be told */
+}
+
+static void write_stderr(int level, const char *text)
+{
+    char prefix[96];
+    snprintf(prefix, sizeof prefix, "%.40s[%d]: %s: ", settings.ident, (int)getpid(), word(level));
+    write_line(STDERR_FILENO, prefix, text);
+}
+
+static void write_file(int level, const char *text)
+{
+    char prefix[128], when[32];
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm); /* local time would need files that a jail does not have */
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(prefix, sizeof prefix, "%s.%03ldZ %.40s[%d]: %s: ", when, now.tv_nsec / 1000000,
+             settings.ident, (int)getpid(), word(level));
+    write_line(file_fd, prefix, text);
+}
+
+/* RFC 3164 without the time, which syslogd knows as well. */
+static void send_syslog(int level, const char *text)
+{
+    char line[LINE_SIZE + 128];
+    int n = snprintf(line, sizeof line, "<%d>%.40s[%d]: %s", settings.facility | level,
+                     settings.ident, (int)getpid(), text);
+    if (n < 0 || send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL) >= 0 || errno == EAGAIN)
+        return;
+    int fd = open_syslog(); /* syslogd was started again; from inside a jail this fails */
+    if (fd < 0)
+        return;
+    close(syslog_fd);
+    syslog_fd = fd;
+    if (send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL) < 0)
+        return;
+}
+
+static void write_log(int level, int error, const char *format, va_list ap)
+{
+    char text[LINE_SIZE];
+    int keep = errno;
+    if (level > settings.level)
+        return;
+    int n = vsnprintf(text, sizeof text, format, ap);
+    if (n >= 0 && (size_t)n < sizeof text && error != 0)
+        snprintf(text + n, sizeof text - (size_t)n, ": %s", strerror(error));
+    make_printable(text);
+    if (settings.to_stderr)
+        write_stderr(level, text);
+    if (file_fd >= 0)
+        write_file(level, text);
+    if (syslog_fd >= 0)
+        send_syslog(level, text);
+    errno = keep;
+}
+
+#define LOG_VERB(name, level, error)                                                               \
+    void name(const char *format, ...)                                                             \
+    {                                                                                              \
+        va_list ap;                                                                                \
+        va_start(ap, format);                                                                      \
+        write_log(level, error, format, ap);                                                       \
+        va_end(ap);                                                                                \
+    }
+
+LOG_VERB(log_error, LOG_ERR, 0)
+LOG_VERB(log_warn, LOG_WARNING, 0)
+LOG_VERB(log_notice, LOG_NOTICE, 0)
+LOG_VERB(log_info, LOG_INFO, 0)
+LOG_VERB(log_debug, LOG_DEBUG, 0)
+LOG_VERB(log_error_errno, LOG_ERR, errno)
+LOG_VERB(log_warn_errno, LOG_WARNING, errno)
+#undef LOG_VERB
+
+_Noreturn void die(int status, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    write_log(LOG_ERR, 0, format, ap);
+    va_end(ap);
+    exit(status);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * The only sink. One line a call; whatever peers may have put into it is made printable here.
+ */
+#ifndef PROXY_LOG_H
+#define PROXY_LOG_H
+
+#include <stdbool.h>
+#include <syslog.h>
+
+struct log_settings {
+    int level;         /* LOG_EMERG .. LOG_DEBUG: what is more than this is dropped */
+    int facility;      /* LOG_DAEMON, ... */
+    const char *ident; /* borrowed for ever */
+    bool to_stderr;    /* with the process id and the word for the level */
+    bool to_syslog;    /* the connection is made at once, before any chroot */
+    const char *file;  /* appended to; NULL: none */
+    bool overwrite;    /* empty the file first */
+};
+
+/* Until this is called everything up to LOG_NOTICE goes to standard error. Returns 0, or -1 and
+ * errno when the file cannot be opened (nothing has changed then). */
+int log_open(const struct log_settings *settings);
+
+/* Opens the file anew, after a rotation. Returns as log_open. */
+int log_reopen(void);
+
+/* Descriptor of the log file or of standard error, so that a jailed process can keep it; -1. */
+int log_fd(void);
+/* The descriptor of the connection to syslogd, or -1. */
+int log_syslog_fd(void);
+
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same with ": " and the system's text for errno behind it; errno is kept. */
+void log_error_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warn_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* log_error, then exit(status). For the world being wrong at start. */
+_Noreturn void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

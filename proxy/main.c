@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "certs/tls.h"
+#include "proxy/config.h"
+#include "proxy/log.h"
+#include "proxy/master.h"
+#include "proxy/options.h"
+#include "proxy/title.h"
+
+enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW };
+
+struct arguments {
+    enum mode mode;
+    bool foreground;
+    const char *file;
+};
+
+static const char usage[] =
+    "usage: ehlock [-f] FILE            run the services of the configuration\n"
+    "       ehlock --check FILE         say what is wrong with it; exit 0 or 78\n"
+    "       ehlock --show-config FILE   print it with all defaults\n"
+    "       ehlock --help | --version\n";
+
+static void print_help(void)
+{
+    printf("%s\n  -f, --foreground   stay in the foreground and log to standard error\n", usage);
+    options_help(stdout);
+}
+
+static bool parse(int argc, char **argv, struct arguments *a)
+{
+    static const struct option options[] = {
+        {"check", no_argument, NULL, 'c'},   {"foreground", no_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},    {"show-config", no_argument, NULL, 's'},
+        {"version", no_argument, NULL, 'v'}, {0}};
+    int o;
+    *a = (struct arguments){.mode = MODE_RUN};
+    while ((o = getopt_long(argc, argv, "fh", options, NULL)) != -1) {
+        switch (o) {
+        case 'c':
+            a->mode = MODE_CHECK;
+            break;
+        case 'f':
+            a->foreground = true;
+            break;
+        case 'h':
+            print_help();
+            exit(0);
+        case 's':
+            a->mode = MODE_SHOW;
+            break;
+        case 'v':
+            printf("ehlock %s, GnuTLS %s\n", EHLOCK_VERSION, tls_library_version());
+            exit(0);
+        default:
+            return false;
+        }
+    }
+    if (optind != argc - 1)
+        return false;
+    a->file = argv[optind];
+    return true;
+}
+
+static void open_log(const struct config *c)
+{
+    const struct log_settings s = {.level = c->log_level,
+                                   .facility = c->log_facility,
+                                   .ident = c->ident,
+                                   .to_stderr = c->foreground == FOREGROUND_YES,
+                                   .to_syslog = c->syslog,
+                                   .file = c->output,
+                                   .overwrite = c->log_mode == LOG_OVERWRITE};
+    if (log_open(&s) != 0)
+        die(EX_CONFIG, "output: cannot open %s: %s", c->output, strerror(errno));
+}
+
+/* The parent stays until the services run, so that its exit status tells whether they do. */
+static int go_to_background(void)
+{
+    int ready[2];
+    char byte;
+    if (pipe2(ready, O_CLOEXEC) != 0)
+        die(EX_OSERR, "pipe: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid < 0)
+        die(EX_OSERR, "fork: %s", strerror(errno));
+    if (pid > 0) {
+        close(ready[1]);
+        ssize_t n = read(ready[0], &byte, 1);
+        _exit(n == 1 ? 0 : EX_UNAVAILABLE);
+    }
+    close(ready[0]);
+    setsid();
+    return ready[1];
+}
+
+static void detach_stdio(bool keep_stderr)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    dup2(fd, STDIN_FILENO);
+    dup2(fd, STDOUT_FILENO);
+    if (!keep_stderr)
+        dup2(fd, STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+static int check(struct config *c, const char *file)
+{
+    if (!master_check(c))
+        return EX_CONFIG;
+    printf("%s: %zu service%s, no errors, %u warning%s\n", file, c->n_services,
+           c->n_services == 1 ? "" : "s", c->warnings, c->warnings == 1 ? "" : "s");
+    return 0;
+}
+
+static int run(struct config *c, bool foreground)
+{
+    int ready_fd = -1;
+    if (foreground)
+        c->foreground = FOREGROUND_YES;
+    /* Certificates and names are looked at while there is a terminal to complain to. */
+    if (c->foreground == FOREGROUND_NO && !master_check(c))
+        return EX_CONFIG;
+    open_log(c);
+    if (c->foreground == FOREGROUND_NO)
+        ready_fd = go_to_background();
+    detach_stdio(c->foreground == FOREGROUND_YES);
+    return master_run(c, ready_fd);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a;
+    struct config c;
+    int status = EX_CONFIG;
+
+    title_init(argc, argv);
+    if (!parse(argc, argv, &a)) {
+        fputs(usage, stderr);
+        return EX_USAGE;
+    }
+    config_init(&c);
+    if (config_read(&c, a.file) && config_check(&c)) {
+        switch (a.mode) {
+        case MODE_RUN:
+            status = run(&c, a.foreground);
+            break;
+        case MODE_CHECK:
+            status = check(&c, a.file);
+            break;
+        case MODE_SHOW:
+            config_show(&c, stdout);
+            status = 0;
+            break;
+        }
+    }
+    config_finish(&c);
+    return status;
+}

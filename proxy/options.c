@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/options.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "protocols/memory.h"
+#include "protocols/wire.h"
+
+#define GLOBAL(member)  SCOPE_GLOBAL, offsetof(struct config, member)
+#define SERVICE(member) SCOPE_SERVICE, offsetof(struct service, member)
+#define YES_NO          "no yes"
+
+static const struct option_row rows[] = {
+    /* the program */
+    {"chroot", OPTION_FILE, GLOBAL(chroot_dir), NULL, 0, 0, NULL,
+     "directory that all processes but the master are locked into (default, as root: an empty "
+     "one)"},
+    {"debug", OPTION_TEXT, GLOBAL(debug), "daemon.notice", 0, 0, NULL,
+     "[facility.]level: how much is logged, 0 to 7 or emerg to debug"},
+    {"foreground", OPTION_CHOICE, GLOBAL(foreground), "no", 0, 0, "no quiet yes",
+     "stay in the foreground; yes: log to standard error as well"},
+    {"hostname", OPTION_TEXT, GLOBAL(hostname), NULL, 0, 0, NULL,
+     "name in replies that are not the backend's (default: the machine's)"},
+    {"include", OPTION_INCLUDE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
+     "read all files of this directory, in the order of their names"},
+    {"log", OPTION_CHOICE, GLOBAL(log_mode), "append", 0, 0, "append overwrite",
+     "what to do with an output file that exists"},
+    {"output", OPTION_FILE, GLOBAL(output), NULL, 0, 0, NULL, "log to this file as well"},
+    {"pid", OPTION_FILE, GLOBAL(pid_file), NULL, 0, 0, NULL,
+     "file for the master's process number"},
+    {"service", OPTION_TEXT, GLOBAL(ident), "ehlock", 0, 0, NULL, "name in log lines"},
+    {"setgid", OPTION_TEXT, GLOBAL(setgid_name), NULL, 0, 0, NULL,
+     "group of all processes but the master (default, as root: that of setuid)"},
+    {"setuid", OPTION_TEXT, GLOBAL(setuid_name), NULL, 0, 0, NULL,
+     "user of all processes but the master (default, as root: ehlock, else nobody)"},
+    {"syslog", OPTION_CHOICE, GLOBAL(syslog), "yes", 0, 0, YES_NO, "log to syslog"},
+    {"TIMEOUTdrain", OPTION_NUMBER, GLOBAL(timeout_drain), "30", 0, 86400, NULL,
+     "seconds that sessions have to end after SIGTERM"},
+
+    /* addresses */
+    {"accept", OPTION_LIST, SERVICE(accept), NULL, 0, 0, NULL,
+     "[host:]port or /path to listen on; without host: all IPv4 addresses, \":::port\": all IPv6"},
+    {"connect", OPTION_LIST, SERVICE(connect), NULL, 0, 0, NULL,
+     "[host:]port or /path of the backend; several: see failover"},
+    {"failover", OPTION_CHOICE, SERVICE(failover), "prio", 0, 0, "prio rr",
+     "order of backends: as written, or in turn"},
+    {"local", OPTION_TEXT, SERVICE(local), NULL, 0, 0, NULL,
+     "source address of connections to the backend"},
+
+    /* what is spoken */
+    {"authBeforeTls", OPTION_CHOICE, SERVICE(auth_before_tls), "no", 0, 0, YES_NO,
+     "show and allow AUTH to clients without TLS"},
+    {"bareNewline", OPTION_CHOICE, SERVICE(bare_newline), "refuse", 0, 0, "refuse normalize pass",
+     "what to do with bare CR and LF from clients"},
+    {"client", OPTION_CHOICE, SERVICE(client), "no", 0, 0, YES_NO,
+     "client side of TLS: not in this version"},
+    {"hideCapability", OPTION_LIST, SERVICE(hide_capability), NULL, 0, 0, NULL,
+     "/pattern/flags: EHLO keyword lines that clients are not shown"},
+    {"implicitTls", OPTION_CHOICE, SERVICE(implicit_tls), "no", 0, 0, "no yes auto",
+     "TLS from the first byte; auto: if the client speaks first (always yes without protocol)"},
+    {"implicitTlsWait", OPTION_NUMBER, SERVICE(implicit_tls_wait_ms), "200", 1, 60000, NULL,
+     "milliseconds that implicitTls = auto waits for the client to speak"},
+    {"protocol", OPTION_TEXT, SERVICE(protocol_name), NULL, 0, 0, NULL,
+     "smtp or lmtp; without it bytes are passed and nothing is understood"},
+    {"tlsLevel", OPTION_CHOICE, SERVICE(tls_level), "may", 0, 0, "none may encrypt",
+     "STARTTLS is not offered, offered, or required"},
+
+    /* TLS */
+    {"CAfile", OPTION_FILE, SERVICE(ca_file), NULL, 0, 0, NULL,
+     "certificates of authorities (checked to be readable; client certificates are not asked for)"},
+    {"cert", OPTION_LIST, SERVICE(cert), NULL, 0, 0, NULL,
+     "PEM file: certificate, then its issuers; several: SNI chooses, the first is for the rest"},
+    {"key", OPTION_LIST, SERVICE(key), NULL, 0, 0, NULL,
+     "PEM file: private key of the certificate at the same place (default: in the cert file)"},
+    {"ocspStaple", OPTION_LIST, SERVICE(ocsp_staple), NULL, 0, 0, NULL,
+     "DER file: OCSP response to staple, for the certificate at the same place"},
+    {"priority", OPTION_TEXT, SERVICE(priority), NULL, 0, 0, NULL,
+     "GnuTLS priority string (default: TLS 1.2 and 1.3, ECDHE, AEAD)"},
+    {"sessionResume", OPTION_CHOICE, SERVICE(session_resume), "yes", 0, 0, YES_NO,
+     "give out session tickets"},
+    {"sni", OPTION_TEXT, SERVICE(sni), NULL, 0, 0, NULL,
+     "SERVICE:PATTERN: not a service, but certificates for that service, for names like PATTERN"},
+
+    /* workers and limits */
+    {"connectionsPerWorker", OPTION_NUMBER, SERVICE(connections_per_worker), "1", 1, 1000000, NULL,
+     "sessions that a worker serves, one after the other, before it ends"},
+    {"maxCommandLength", OPTION_NUMBER, SERVICE(max_command_length), "12288", 512, WIRE_BUFFER,
+     NULL, "bytes of a command line with its CRLF"},
+    {"maxConnections", OPTION_NUMBER, SERVICE(max_connections), "500", 1, 100000, NULL,
+     "sessions at a time; further clients are told to come back"},
+    {"maxConnectionsPerClient", OPTION_NUMBER, SERVICE(max_connections_per_client), "0", 0, 100000,
+     NULL, "sessions at a time of one address (IPv6: of one /64); 0: no limit"},
+    {"maxReplySize", OPTION_NUMBER, SERVICE(max_reply_size), "65536", 512, 16777216, NULL,
+     "bytes of a whole reply of the backend"},
+    {"maxUselessCommands", OPTION_NUMBER, SERVICE(max_useless_commands), "100", 1, 1000000, NULL,
+     "commands without a message before the client is sent away"},
+    {"spareWorkers", OPTION_NUMBER, SERVICE(spare_workers), "8", 1, 10000, NULL,
+     "workers that wait for a client"},
+
+    /* times, in seconds */
+    {"TIMEOUTbusy", OPTION_NUMBER, SERVICE(timeout_busy), "300", 1, 86400, NULL,
+     "seconds for a reply of the backend (after a message at least 600)"},
+    {"TIMEOUTclose", OPTION_NUMBER, SERVICE(timeout_close), "10", 1, 3600, NULL,
+     "seconds for the client to close after we have"},
+    {"TIMEOUTconnect", OPTION_NUMBER, SERVICE(timeout_connect), "10", 1, 3600, NULL,
+     "seconds for a connection to one backend"},
+    {"TIMEOUThandshake", OPTION_NUMBER, SERVICE(timeout_handshake), "60", 1, 3600, NULL,
+     "seconds for a whole TLS handshake"},
+    {"TIMEOUTidle", OPTION_NUMBER, SERVICE(timeout_idle), "600", 1, 86400, NULL,
+     "seconds that a client may be silent"},
+    {"TIMEOUTpretls", OPTION_NUMBER, SERVICE(timeout_pretls), "300", 1, 86400, NULL,
+     "seconds from connecting to TLS, or to a MAIL accepted in clear"},
+
+    /* stunnel has these; here it is so already */
+    {"fips", OPTION_NOTHING, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL, "GnuTLS follows the system"},
+    {"compression", OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
+     "TLS is never compressed (CRIME): leave it out"},
+    {"renegotiation", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "clients cannot renegotiate"},
+    {"reset", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "peers are told what is wrong instead of being reset"},
+    {"sessionCacheSize", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "resumption needs no cache here"},
+    {"sessionCacheTimeout", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "resumption needs no cache here"},
+    {"session", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "resumption needs no cache here"},
+    {"stack", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL, "there are no threads"},
+
+    /* stunnel has these; here they cannot be */
+    {"CApath", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "put the certificates into one file and name it with CAfile ="},
+    {"CRLfile", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for: leave it out"},
+    {"CRLpath", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for: leave it out"},
+    {"checkEmail", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for: leave it out"},
+    {"checkHost", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for: leave it out"},
+    {"checkIP", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for: leave it out"},
+    {"ciphers", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "GnuTLS knows no OpenSSL cipher lists: leave it out, or write priority = SECURE128 or the "
+     "like"},
+    {"ciphersuites", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "write priority = with +AES-256-GCM and the like, or leave it out"},
+    {"config", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "OpenSSL commands mean nothing to GnuTLS: write priority ="},
+    {"curve", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "write priority = with +GROUP-X25519 and the like, or leave it out"},
+    {"curves", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "write priority = with +GROUP-X25519 and the like, or leave it out"},
+    {"delay", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "names in connect are looked up at start: leave it out"},
+    {"EGD", OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
+     "the kernel has the random numbers: leave it out"},
+    {"engine", OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
+     "GnuTLS has no engines: give the key as a file"},
+    {"exec", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "backends that are programs are not in this version: start the MTA on a port and write "
+     "connect ="},
+    {"execArgs", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "backends that are programs are not in this version: start the MTA on a port and write "
+     "connect ="},
+    {"ident", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "RFC 1413 is not asked: leave it out"},
+    {"libwrap", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "use the packet filter in place of tcp wrappers"},
+    {"options", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "OpenSSL options mean nothing to GnuTLS; old versions of TLS are off: leave it out"},
+    {"OCSP", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "fetch the response with another program (ocsptool) and write ocspStaple = FILE"},
+    {"PSKsecrets", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "pre-shared keys are not supported: use a certificate"},
+    {"redirect", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for: leave it out"},
+    {"requireCert", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for in this version"},
+    {"retry", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL, "leave it out"},
+    {"RNDfile", OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
+     "the kernel has the random numbers: leave it out"},
+    {"securityLevel", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "write priority = with %PROFILE_MEDIUM, %PROFILE_HIGH or %PROFILE_ULTRA"},
+    {"socket", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "TCP_NODELAY and SO_REUSEADDR are set, other socket options cannot be: leave it out"},
+    {"sslVersion", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "write priority = NORMAL:-VERS-ALL:+VERS-TLS1.3 or the like; TLS 1.2 is the least by default"},
+    {"sslVersionMax", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "write priority = NORMAL:-VERS-ALL:+VERS-TLS1.2 or the like"},
+    {"sslVersionMin", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "TLS 1.2 is the least by default: leave it out, or write priority ="},
+    {"ticketKeySecret", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "ticket keys are made anew every day: leave it out"},
+    {"ticketMacSecret", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "ticket keys are made anew every day: leave it out"},
+    {"transparent", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "not in this version: see local ="},
+    {"verify", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for in this version"},
+    {"verifyChain", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for in this version"},
+    {"verifyPeer", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
+     "client certificates are not asked for in this version"},
+};
+#undef GLOBAL
+#undef SERVICE
+#undef YES_NO
+
+const struct option_row *option_at(size_t n)
+{
+    return n < sizeof rows / sizeof *rows ? &rows[n] : NULL;
+}
+
+const struct option_row *option_find(const char *name)
+{
+    const struct option_row *row;
+    for (size_t i = 0; (row = option_at(i)) != NULL; i++)
+        if (strcasecmp(row->name, name) == 0)
+            return row;
+    return NULL;
+}
+
+/* ---- values ---- */
+
+static char **as_text(const struct option_row *row, const void *base)
+{
+    return (char **)((char *)base + row->offset);
+}
+
+static int *as_int(const struct option_row *row, const void *base)
+{
+    return (int *)((char *)base + row->offset);
+}
+
+static struct values *as_list(const struct option_row *row, const void *base)
+{
+    return (struct values *)((char *)base + row->offset);
+}
+
+/* The n-th word of a list of words; its length, or 0 behind the last. */
+static size_t nth_word(const char *words, int n, const char **word)
+{
+    for (*word = words; n > 0 && **word != '\0'; n--) {
+        *word += strcspn(*word, " ");
+        *word += strspn(*word, " ");
+    }
+    return strcspn(*word, " ");
+}
+
+static const char *set_choice(const struct option_row *row, void *base, const char *value)
+{
+    static char message[128];
+    const char *word;
+    size_t len;
+    for (int i = 0; (len = nth_word(row->choices, i, &word)) > 0; i++) {
+        if (len == strlen(value) && strncasecmp(word, value, len) == 0) {
+            *as_int(row, base) = i;
+            return NULL;
+        }
+    }
+    snprintf(message, sizeof message, "must be one of: %s", row->choices);
+    return message;
+}
+
+static const char *set_number(const struct option_row *row, void *base, const char *value)
+{
+    static char message[128];
+    char *end;
+    errno = 0;
+    long n = strtol(value, &end, 10);
+    if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 || n < row->min ||
+        n > row->max) {
+        snprintf(message, sizeof message, "must be a whole number from %d to %d", row->min,
+                 row->max);
+        return message;
+    }
+    *as_int(row, base) = (int)n;
+    return NULL;
+}
+
+static void empty_list(struct values *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i].text);
+        free(list->items[i].where);
+    }
+    free(list->items);
+    *list = (struct values){0};
+}
+
+static void add_to_list(struct values *list, const char *value, const char *where)
+{
+    list->items = memory_resize(list->items, (list->count + 1) * sizeof *list->items);
+    list->items[list->count++] =
+        (struct value){.text = memory_strdup(value), .where = memory_strdup(where)};
+}
+
+const char *option_set(const struct option_row *row, void *base, const char *value,
+                       const char *where)
+{
+    if (value[0] == '\0')
+        return "needs a value";
+    switch (row->type) {
+    case OPTION_TEXT:
+    case OPTION_FILE:
+        free(*as_text(row, base));
+        *as_text(row, base) = memory_strdup(value);
+        return NULL;
+    case OPTION_NUMBER:
+        return set_number(row, base, value);
+    case OPTION_CHOICE:
+        return set_choice(row, base, value);
+    case OPTION_LIST:
+        if (as_list(row, base)->inherited)
+            empty_list(as_list(row, base));
+        add_to_list(as_list(row, base), value, where);
+        return NULL;
+    case OPTION_GONE:
+        return row->help;
+    case OPTION_NOTHING:
+    case OPTION_INCLUDE:
+        return NULL;
+    }
+    return NULL;
+}
+
+/* ---- all rows at once ---- */
+
+static bool is_text(const struct option_row *row)
+{
+    return row->type == OPTION_TEXT || row->type == OPTION_FILE;
+}
+
+void options_init(void *base, enum option_scope scope)
+{
+    const struct option_row *row;
+    for (size_t i = 0; (row = option_at(i)) != NULL; i++)
+        if (row->scope == scope && row->initial != NULL)
+            (void)option_set(row, base, row->initial, "default");
+}
+
+void options_finish(void *base, enum option_scope scope)
+{
+    const struct option_row *row;
+    for (size_t i = 0; (row = option_at(i)) != NULL; i++) {
+        if (row->scope != scope)
+            continue;
+        if (is_text(row)) {
+            free(*as_text(row, base));
+            *as_text(row, base) = NULL;
+        } else if (row->type == OPTION_LIST) {
+            empty_list(as_list(row, base));
+        }
+    }
+}
+
+void options_inherit(struct service *to, const struct service *from)
+{
+    const struct option_row *row;
+    for (size_t i = 0; (row = option_at(i)) != NULL; i++) {
+        if (row->scope != SCOPE_SERVICE)
+            continue;
+        if (is_text(row)) {
+            const char *text = *as_text(row, from);
+            *as_text(row, to) = text != NULL ? memory_strdup(text) : NULL;
+        } else if (row->type == OPTION_LIST) {
+            const struct values *list = as_list(row, from);
+            for (size_t n = 0; n < list->count; n++)
+                add_to_list(as_list(row, to), list->items[n].text, list->items[n].where);
+            as_list(row, to)->inherited = true;
+        } else if (row->type == OPTION_NUMBER || row->type == OPTION_CHOICE) {
+            *as_int(row, to) = *as_int(row, from);
+        }
+    }
+}
+
+void options_show(const void *base, enum option_scope scope, FILE *out)
+{
+    const struct option_row *row;
+    const char *word;
+    for (size_t i = 0; (row = option_at(i)) != NULL; i++) {
+        if (row->scope != scope)
+            continue;
+        if (is_text(row) && *as_text(row, base) != NULL) {
+            fprintf(out, "%s = %s\n", row->name, *as_text(row, base));
+        } else if (row->type == OPTION_NUMBER) {
+            fprintf(out, "%s = %d\n", row->name, *as_int(row, base));
+        } else if (row->type == OPTION_CHOICE) {
+            size_t len = nth_word(row->choices, *as_int(row, base), &word);
+            fprintf(out, "%s = %.*s\n", row->name, (int)len, word);
+        } else if (row->type == OPTION_LIST) {
+            for (size_t n = 0; n < as_list(row, base)->count; n++)
+                fprintf(out, "%s = %s\n", row->name, as_list(row, base)->items[n].text);
+        }
+    }
+}
+
+static void help_scope(enum option_scope scope, FILE *out)
+{
+    const struct option_row *row;
+    for (size_t i = 0; (row = option_at(i)) != NULL; i++) {
+        if (row->scope != scope || row->type == OPTION_NOTHING || row->type == OPTION_GONE)
+            continue;
+        fprintf(out, "  %s", row->name);
+        if (row->choices != NULL)
+            fprintf(out, " = %s", row->choices);
+        if (row->initial != NULL)
+            fprintf(out, " (default %s)", row->initial);
+        fprintf(out, "\n      %s\n", row->help);
+    }
+}
+
+void options_help(FILE *out)
+{
+    fprintf(out, "\nOptions of the whole program, before the first [section]:\n");
+    help_scope(SCOPE_GLOBAL, out);
+    fprintf(out, "\nOptions of a service, in its [section] or before all sections as defaults:\n");
+    help_scope(SCOPE_SERVICE, out);
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/session.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/log.h"
+#include "proxy/pump.h"
+#include "proxy/transport.h"
+
+enum {
+    GOODBYE_SECONDS = 10,          /* for the last bytes to a client */
+    REFUSED_SECONDS = 2,           /* for a client that was not served to close */
+    LINGER_MAX = 64 * 1024 * 1024, /* bytes of a client that talks on after we have closed */
+};
+
+struct session {
+    struct pool *pool;
+    const struct address *peer;
+    const struct address *backend_address; /* NULL until there is one */
+    int client_fd, backend_fd;             /* -1: none */
+    struct wire client, backend;
+    struct tls *tls;
+    struct dialogue dialogue;
+    enum dialogue_end end;
+    bool refused; /* never served: there were too many */
+    int64_t began;
+};
+
+static const char *end_word(enum dialogue_end end)
+{
+    switch (end) {
+    case DIALOGUE_DONE:
+    case DIALOGUE_PUMP:
+        return "done";
+    case DIALOGUE_REFUSED:
+        return "refused";
+    case DIALOGUE_LOST:
+    case DIALOGUE_GO_ON:
+        return "lost";
+    }
+    return "?";
+}
+
+__attribute__((format(printf, 3, 4))) static void
+finish_with(struct session *s, enum dialogue_end end, const char *format, ...)
+{
+    va_list ap;
+    s->end = end;
+    va_start(ap, format);
+    vsnprintf(s->dialogue.reason, sizeof s->dialogue.reason, format, ap);
+    va_end(ap);
+}
+
+/* ---- the log line ---- */
+
+/* A name that a peer sent, as one word without surprises. */
+static const char *as_word(const char *text, char *out, size_t size)
+{
+    size_t n = 0;
+    for (; *text != '\0' && n + 1 < size; text++)
+        out[n++] = isalnum((unsigned char)*text) || strchr("-_.:*@", *text) != NULL ? *text : '?';
+    out[n] = '\0';
+    return out;
+}
+
+static void summarize(const struct session *s)
+{
+    struct tls_info tls = {.version = "-", .cipher = "-", .group = "-", .sni = "-", .alpn = "-"};
+    const struct dialogue *d = &s->dialogue;
+    char sni[128], alpn[32];
+    int64_t ms = wire_now() - s->began;
+    if (s->tls != NULL)
+        tls_get_info(s->tls, &tls);
+    log_notice("service=%s client=%s backend=%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
+               "alpn=%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
+               "seconds=%lld.%03lld%s%s%s",
+               s->pool->service->name, s->peer->text,
+               s->backend_address != NULL ? s->backend_address->text : "-", tls.version, tls.cipher,
+               tls.group, tls.resumed ? "yes" : "no", as_word(tls.sni, sni, sizeof sni),
+               as_word(tls.alpn, alpn, sizeof alpn), end_word(s->end), d->step, d->tally.senders,
+               d->tally.recipients, d->tally.messages, (unsigned long long)s->client.received,
+               (unsigned long long)s->client.sent, (long long)(ms / 1000), (long long)(ms % 1000),
+               d->reason[0] != '\0' ? " reason=\"" : "", d->reason,
+               d->reason[0] != '\0' ? "\"" : "");
+}
+
+/* ---- TLS ---- */
+
+/* Steps through the handshake, waiting in between. */
+static bool handshake(struct session *s)
+{
+    int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_handshake);
+    for (;;) {
+        enum tls_result r = tls_handshake(s->tls);
+        if (r == TLS_OK)
+            return true;
+        if (r != TLS_WANT_READ && r != TLS_WANT_WRITE) {
+            finish_with(s, DIALOGUE_LOST, "TLS handshake failed: %s", tls_error(s->tls));
+            return false;
+        }
+        struct pollfd fds[2] = {
+            {.fd = s->client_fd, .events = r == TLS_WANT_READ ? POLLIN : POLLOUT},
+            {.fd = s->pool->cancel_fd, .events = POLLIN}};
+        int64_t left = deadline - wire_now();
+        int ready = poll(fds, 2, left > 0 ? (int)left : 0);
+        if (ready == 0) {
+            finish_with(s, DIALOGUE_LOST, "TLS handshake took more than %d seconds",
+                        s->pool->service->timeout_handshake);
+            return false;
+        }
+        if (ready > 0 && fds[1].revents != 0) {
+            finish_with(s, DIALOGUE_LOST, "TLS handshake was cut off because ehlock is stopping");
+            return false;
+        }
+        if (ready < 0 && errno != EINTR) {
+            finish_with(s, DIALOGUE_LOST, "poll: %s", strerror(errno));
+            return false;
+        }
+    }
+}
+
+/* Begins TLS on the client's wire: what that still holds belongs to the handshake. */
+static bool start_tls(struct session *s)
+{
+    const char *early;
+    size_t n = wire_buffered(&s->client, &early);
+    s->tls = tls_create(s->pool->tls, s->client_fd);
+    tls_feed(s->tls, early, n);
+    wire_consume(&s->client, n);
+    if (!handshake(s))
+        return false;
+    struct transport t = transport_of_tls(s->tls, s->client_fd);
+    wire_set_transport(&s->client, &t);
+    s->dialogue.tls_active = true;
+    return true;
+}
+
+static bool dialogue_start_tls(struct dialogue *d)
+{
+    return start_tls(d->session);
+}
+
+/* A certificate is there or it is not; a keeper that dies is replaced before anybody can ask. */
+static bool dialogue_tls_ready(struct dialogue *d)
+{
+    const struct session *s = d->session;
+    return s->pool->tls != NULL;
+}
+
+/* implicitTls = auto: a client that speaks first, with a TLS record, wants TLS; one that waits
+ * for the greeting gets it after the wait. */
+static bool client_begins_with_tls(const struct session *s)
+{
+    enum { TLS_HANDSHAKE_RECORD = 22 };
+    struct pollfd fd = {.fd = s->client_fd, .events = POLLIN};
+    unsigned char first;
+    int64_t deadline = wire_now() + s->pool->service->implicit_tls_wait_ms;
+    for (;;) {
+        int64_t left = deadline - wire_now();
+        int ready = poll(&fd, 1, left > 0 ? (int)left : 0);
+        if (ready == 0)
+            return false;
+        if (ready > 0)
+            break;
+        if (errno != EINTR)
+            return false;
+    }
+    return recv(s->client_fd, &first, 1, MSG_PEEK) == 1 && first == TLS_HANDSHAKE_RECORD;
+}
+
+static bool begins_with_tls(const struct session *s)
+{
+    switch ((enum implicit_tls)s->pool->service->implicit_tls) {
+    case IMPLICIT_NO:
+        return false;
+    case IMPLICIT_YES:
+        return true;
+    case IMPLICIT_AUTO:
+        return client_begins_with_tls(s);
+    }
+    return false;
+}
+
+/* ---- the acts ---- */
+
+/* In the protocol's words; who speaks no protocol is just closed. */
+static void tell_sorry(struct session *s, const char *text)
+{
+    const struct protocol *p = s->pool->service->protocol;
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (p == NULL)
+        return;
+    p->sorry(&s->client, s->pool->policy.hostname, text, deadline);
+    (void)wire_flush(&s->client, deadline);
+}
+
+static bool reach_backend(struct session *s)
+{
+    const struct service *service = s->pool->service;
+    unsigned first =
+        service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1) : 0;
+    char error[200];
+    s->dialogue.step = "connecting to the backend";
+    s->backend_fd = backends_connect(&s->pool->backends, first, (unsigned)service->timeout_connect,
+                                     s->pool->cancel_fd, &s->backend_address, error, sizeof error);
+    if (s->backend_fd < 0) {
+        finish_with(s, DIALOGUE_LOST, "%s", error);
+        log_error("service=%s client=%s no backend can be reached: %s", service->name,
+                  s->peer->text, error);
+        tell_sorry(s, "Mail server cannot be reached, try again later");
+        return false;
+    }
+    struct transport t = transport_of_fd(&s->backend_fd);
+    wire_init(&s->backend, &t, s->pool->cancel_fd);
+    return true;
+}
+
+static void end_client(void *ctx)
+{
+    struct session *s = ctx;
+    if (s->tls != NULL) {
+        tls_bye(s->tls);
+        (void)tls_flush(s->tls);
+    }
+    (void)shutdown(s->client_fd, SHUT_WR);
+}
+
+static void end_backend(void *ctx)
+{
+    struct session *s = ctx;
+    (void)shutdown(s->backend_fd, SHUT_WR);
+}
+
+static void run_pump(struct session *s)
+{
+    const struct pump p = {.client = &s->client,
+                           .backend = &s->backend,
+                           .idle_seconds = (unsigned)s->pool->service->timeout_idle,
+                           .end_client = end_client,
+                           .end_backend = end_backend,
+                           .ctx = s};
+    s->dialogue.step = "passing bytes";
+    switch (pump_run(&p)) {
+    case PUMP_DONE:
+        s->end = DIALOGUE_DONE;
+        break;
+    case PUMP_TRUNCATED:
+        finish_with(s, DIALOGUE_LOST, "client closed without a TLS close_notify (truncated?)");
+        break;
+    case PUMP_TIMEOUT:
+        finish_with(s, DIALOGUE_LOST, "nothing moved for %d seconds",
+                    s->pool->service->timeout_idle);
+        break;
+    case PUMP_CANCELLED:
+        finish_with(s, DIALOGUE_LOST, "cut off because ehlock is stopping");
+        break;
+    case PUMP_LOST_CLIENT:
+        finish_with(s, DIALOGUE_LOST, "client lost the connection");
+        break;
+    case PUMP_LOST_BACKEND:
+        finish_with(s, DIALOGUE_LOST, "backend lost the connection");
+        break;
+    }
+}
+
+static void serve(struct session *s)
+{
+    const struct protocol *p = s->pool->service->protocol;
+    s->end = p != NULL ? p->serve(&s->dialogue) : DIALOGUE_PUMP;
+    if (s->end == DIALOGUE_PUMP)
+        run_pump(s);
+}
+
+static void run(struct session *s, const char *refusal)
+{
+    bool tls_first = begins_with_tls(s);
+    if (refusal != NULL && !tls_first) {
+        finish_with(s, DIALOGUE_REFUSED, "%s", refusal);
+        tell_sorry(s, refusal);
+        return;
+    }
+    if (tls_first) {
+        s->dialogue.step = "TLS handshake";
+        if (!start_tls(s))
+            return;
+    }
+    if (refusal != NULL) {
+        finish_with(s, DIALOGUE_REFUSED, "%s", refusal);
+        tell_sorry(s, refusal);
+        return;
+    }
+    if (reach_backend(s))
+        serve(s);
+}
+
+/* ---- closing ---- */
+
+/* Lets the client read our last words: closing while its bytes wait unread would reset the
+ * connection and destroy them on the way. */
+static void linger(struct session *s)
+{
+    static char nothing[16 * 1024];
+    unsigned seconds = (unsigned)s->pool->service->timeout_close;
+    int64_t deadline =
+        wire_deadline(s->refused && seconds > REFUSED_SECONDS ? REFUSED_SECONDS : seconds);
+    size_t total = 0;
+    while (total < LINGER_MAX) {
+        struct pollfd fds[2] = {{.fd = s->client_fd, .events = POLLIN},
+                                {.fd = s->pool->cancel_fd, .events = POLLIN}};
+        int64_t left = deadline - wire_now();
+        int ready = poll(fds, 2, left > 0 ? (int)left : 0);
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (ready <= 0 || fds[1].revents != 0)
+            return;
+        ssize_t n = recv(s->client_fd, nothing, sizeof nothing, 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return;
+        if (n > 0)
+            total += (size_t)n;
+    }
+}
+
+static bool peer_is_gone(const struct session *s)
+{
+    char c;
+    return recv(s->client_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void close_both(struct session *s)
+{
+    if (s->backend_fd >= 0)
+        close(s->backend_fd);
+    if (s->dialogue.tls_active)
+        tls_bye(s->tls);
+    if (s->dialogue.tls_active || s->client.out_len > 0)
+        (void)wire_flush(&s->client, wire_deadline(GOODBYE_SECONDS));
+    if (shutdown(s->client_fd, SHUT_WR) == 0 && !peer_is_gone(s))
+        linger(s);
+    close(s->client_fd);
+}
+
+void session_run(struct pool *pool, int fd, const struct address *client, const char *refusal)
+{
+    struct session s = {.pool = pool,
+                        .peer = client,
+                        .client_fd = fd,
+                        .backend_fd = -1,
+                        .end = DIALOGUE_LOST,
+                        .refused = refusal != NULL,
+                        .began = wire_now()};
+    s.dialogue = (struct dialogue){
+        .client = &s.client,
+        .backend = &s.backend,
+        .policy = &pool->policy,
+        .step = "beginning",
+        .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
+        .tls_ready = dialogue_tls_ready,
+        .start_tls = dialogue_start_tls,
+        .session = &s,
+    };
+    struct transport t = transport_of_fd(&s.client_fd);
+    wire_init(&s.client, &t, pool->cancel_fd);
+    log_info("service=%s client=%s connected", pool->service->name, client->text);
+    run(&s, refusal);
+    close_both(&s);
+    summarize(&s);
+    tls_destroy(s.tls);
+    wire_finish(&s.client);
+    wire_finish(&s.backend);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/stats.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "protocols/wire.h"
+
+static size_t size_for(size_t n_slots)
+{
+    return sizeof(struct stats) + n_slots * sizeof(struct slot);
+}
+
+struct stats *stats_create(size_t n_slots)
+{
+    struct stats *s =
+        mmap(NULL, size_for(n_slots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (s == MAP_FAILED)
+        return NULL;
+    s->n_slots = n_slots;
+    return s;
+}
+
+void stats_destroy(struct stats *s)
+{
+    if (s != NULL)
+        munmap(s, size_for(s->n_slots));
+}
+
+int stats_take_slot(struct stats *s)
+{
+    for (size_t i = 0; i < s->n_slots; i++) {
+        if (atomic_load(&s->slots[i].state) != SLOT_FREE)
+            continue;
+        s->slots[i].since = wire_now();
+        s->slots[i].peer[0] = '\0';
+        atomic_store(&s->slots[i].state, SLOT_IDLE);
+        atomic_fetch_add(&s->idle, 1);
+        return (int)i;
+    }
+    return -1;
+}
+
+/* Leaves a state and corrects its count: the exchange makes sure that this happens once. */
+static void leave(struct stats *s, int slot, enum slot_state next)
+{
+    int old = atomic_exchange(&s->slots[slot].state, (int)next);
+    if (old == SLOT_IDLE)
+        atomic_fetch_sub(&s->idle, 1);
+    else if (old == SLOT_BUSY)
+        atomic_fetch_sub(&s->busy, 1);
+}
+
+void stats_worker_dead(struct stats *s, int slot)
+{
+    leave(s, slot, SLOT_FREE);
+}
+
+unsigned stats_session_begin(struct stats *s, int slot, const unsigned char client[16],
+                             const char *peer)
+{
+    struct slot *own = &s->slots[slot];
+    memcpy(own->client, client, sizeof own->client);
+    snprintf(own->peer, sizeof own->peer, "%s", peer);
+    own->since = wire_now();
+    leave(s, slot, SLOT_BUSY);
+    atomic_fetch_add(&s->sessions, 1);
+    return atomic_fetch_add(&s->busy, 1) + 1;
+}
+
+void stats_session_refuse(struct stats *s, int slot)
+{
+    leave(s, slot, SLOT_LEAVING);
+}
+
+void stats_session_end(struct stats *s, int slot, enum slot_state next)
+{
+    s->slots[slot].since = wire_now();
+    leave(s, slot, next);
+    if (next == SLOT_IDLE)
+        atomic_fetch_add(&s->idle, 1);
+}
+
+unsigned stats_count_client(const struct stats *s, const unsigned char client[16])
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (atomic_load(&s->slots[i].state) == SLOT_BUSY &&
+            memcmp(s->slots[i].client, client, 16) == 0)
+            n++;
+    return n;
+}

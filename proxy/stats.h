@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Counters and worker slots in memory that all processes share. One writer a slot (its worker),
+ * the master alone hands slots out; everything is readable by everybody at any time.
+ */
+#ifndef PROXY_STATS_H
+#define PROXY_STATS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum slot_state {
+    SLOT_FREE,
+    SLOT_IDLE,    /* its worker waits for a client */
+    SLOT_BUSY,    /* its worker serves one */
+    SLOT_LEAVING, /* its worker refuses a client, or has served its last and ends */
+};
+
+struct slot {
+    atomic_int state;
+    pid_t pid;
+    unsigned char client[16]; /* address_client_key */
+    int64_t since;            /* wire_now() at the last change */
+    char peer[64];            /* for the list of sessions */
+};
+
+/* Of one service. */
+struct stats {
+    atomic_uint idle, busy;        /* workers, as counted by themselves */
+    atomic_uint turn;              /* for failover = rr */
+    atomic_uint_fast64_t sessions; /* since the start */
+    size_t n_slots;
+    struct slot slots[];
+};
+
+/* A shared mapping with that many slots, all free; NULL and errno when there is none. */
+struct stats *stats_create(size_t n_slots);
+void stats_destroy(struct stats *s);
+
+/* The master, before a fork: takes a free slot for a worker that will be idle. -1: none. */
+int stats_take_slot(struct stats *s);
+/* The master, after the worker's end, however it came: corrects the counts. */
+void stats_worker_dead(struct stats *s, int slot);
+
+/* The worker. Returns the session's number among those that are served now, from 1. */
+unsigned stats_session_begin(struct stats *s, int slot, const unsigned char client[16],
+                             const char *peer);
+/* The session is not one after all: it no longer counts. */
+void stats_session_refuse(struct stats *s, int slot);
+void stats_session_end(struct stats *s, int slot, enum slot_state next);
+
+/* How many sessions that client has, this one included. */
+unsigned stats_count_client(const struct stats *s, const unsigned char client[16]);
+
+#endif

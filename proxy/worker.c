@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proxy/log.h"
+#include "proxy/session.h"
+#include "proxy/title.h"
+
+enum {
+    WORKER_FDS = 64, /* descriptor numbers beyond those of the listeners */
+};
+
+/* The signal that asks a worker to end. Its listeners are closed in the handler, so that a new
+ * master can bind them while this one still serves a session. */
+static struct {
+    volatile sig_atomic_t stopping;
+    struct listeners *listeners;
+} own;
+
+static void on_stop(int signal)
+{
+    int error = errno;
+    (void)signal;
+    if (!own.stopping) {
+        own.stopping = 1;
+        for (size_t i = 0; i < own.listeners->count; i++)
+            close(own.listeners->fds[i]);
+    }
+    errno = error;
+}
+
+static void set_signals(struct listeners *listeners)
+{
+    struct sigaction stop = {.sa_handler = on_stop}, ignore = {.sa_handler = SIG_IGN};
+    sigset_t none;
+    own.stopping = 0;
+    own.listeners = listeners;
+    sigemptyset(&none);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGINT, &ignore, NULL); /* ^C reaches the whole group; the master tells us */
+    sigaction(SIGHUP, &ignore, NULL);
+    sigaction(SIGUSR1, &ignore, NULL);
+    sigaction(SIGUSR2, &ignore, NULL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void enter_jail(struct pool *pool, const struct jail *jail)
+{
+    int keep[LISTENERS_MAX + 6];
+    size_t n = 0;
+    for (size_t i = 0; i < pool->listeners.count; i++)
+        keep[n++] = pool->listeners.fds[i];
+    keep[n++] = pool->listeners.epoll_fd;
+    keep[n++] = pool->request_fds[0];
+    keep[n++] = pool->notify_fd;
+    keep[n++] = pool->cancel_fd;
+    keep[n++] = log_fd();
+    keep[n++] = log_syslog_fd();
+    /* a Unix socket is reached by its name, so these services keep the tree in sight */
+    const char *failed = jail_enter(jail, keep, n, !pool->backends.any_path,
+                                    WORKER_FDS + (unsigned)pool->listeners.count);
+    if (failed == NULL)
+        return;
+    log_error_errno("service=%s a worker could not be jailed and does not serve: %s",
+                    pool->service->name, failed);
+    _exit(WORKER_EXIT_JAIL);
+}
+
+/* Sanitizers look for leaks when a process exits in the ordinary way; that costs time. */
+_Noreturn static void leave(int status)
+{
+#ifdef EHLOCK_SANITIZED
+    exit(status);
+#else
+    _exit(status);
+#endif
+}
+
+/* The master is asked for more workers when half of the spare ones are left, so that it forks
+ * several at a time. */
+static void tell_master(const struct pool *pool, unsigned idle)
+{
+    const uint64_t one = 1;
+    if (idle <= (unsigned)pool->service->spare_workers / 2 &&
+        write(pool->notify_fd, &one, sizeof one) < 0)
+        return; /* EAGAIN: it has been told often enough */
+}
+
+static const char *find_refusal(const struct pool *pool, unsigned number,
+                                const unsigned char key[16])
+{
+    const struct service *s = pool->service;
+    if (number > (unsigned)s->max_connections)
+        return "Too many connections, try again later";
+    if (s->max_connections_per_client > 0 &&
+        stats_count_client(pool->stats, key) > (unsigned)s->max_connections_per_client)
+        return "Too many connections from your address, try again later";
+    return NULL;
+}
+
+static void serve_one(struct pool *pool, int slot, int fd, const struct address *client, bool last)
+{
+    unsigned char key[16];
+    address_client_key(client, key);
+    unsigned number = stats_session_begin(pool->stats, slot, key, client->text);
+    const char *refusal = find_refusal(pool, number, key);
+    if (refusal != NULL)
+        stats_session_refuse(pool->stats, slot);
+    tell_master(pool, atomic_load(&pool->stats->idle));
+    session_run(pool, fd, client, refusal);
+    stats_session_end(pool->stats, slot, last || own.stopping ? SLOT_LEAVING : SLOT_IDLE);
+}
+
+/* Out of descriptors or memory: nothing is gained by asking again at once. */
+static void rest(void)
+{
+    const struct timespec some = {.tv_nsec = 100000000};
+    nanosleep(&some, NULL);
+}
+
+_Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t master)
+{
+    char title[64];
+    snprintf(title, sizeof title, "worker %s", pool->service->name);
+    title_set(title);
+    set_signals(&pool->listeners);
+    enter_jail(pool, jail);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != master)
+        leave(0);
+
+    int left = pool->service->connections_per_worker;
+    while (left > 0 && !own.stopping) {
+        struct address client;
+        int fd = listeners_accept(&pool->listeners, &client);
+        if (fd >= 0) {
+            left--;
+            serve_one(pool, slot, fd, &client, left == 0);
+        } else if (errno != EINTR && errno != ECONNABORTED && !own.stopping) {
+            log_warn_errno("service=%s accept", pool->service->name);
+            rest();
+        }
+    }
+    leave(0);
+}
