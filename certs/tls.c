@@ -329,7 +329,7 @@ static void explain(struct tls *t, int r)
         bool distrust = alert == GNUTLS_A_UNKNOWN_CA || alert == GNUTLS_A_BAD_CERTIFICATE ||
                         alert == GNUTLS_A_CERTIFICATE_EXPIRED ||
                         alert == GNUTLS_A_CERTIFICATE_UNKNOWN;
-        snprintf(t->error, sizeof t->error, "client sent the alert \"%s\"%s",
+        snprintf(t->error, sizeof t->error, "client sent the alert '%s'%s",
                  gnutls_alert_get_name(alert),
                  distrust ? ": it does not trust our certificate" : "");
     } else {

@@ -16,6 +16,7 @@ struct jail {
     uid_t uid; /* who children become */
     gid_t gid;
     int root_fd; /* directory they are locked into; -1: they keep the whole tree */
+    bool given;  /* the administrator named it: everybody is locked in, `locked` or not */
 };
 
 /* Decides who and where: `user` and `group` as configured or NULL, `directory` likewise. Without

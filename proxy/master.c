@@ -188,6 +188,7 @@ static bool start_keeper(struct master *m, char *error, size_t size)
                 creds_set_pattern(creds[i], n, patterns[i][n]);
         creds_destroy(m->pools[i].creds);
         m->pools[i].creds = creds[i];
+        atomic_store(&m->pools[i].stats->keys_ready, true);
     }
 out:
     close_fd(&report[0]);
@@ -487,6 +488,8 @@ static void replace_keeper(struct master *m)
         return;
     }
     log_error("no keeper, so no new TLS sessions: %s", error);
+    for (size_t i = 0; i < m->n_pools; i++)
+        atomic_store(&m->pools[i].stats->keys_ready, false);
     stop_keeper(m);
 }
 

@@ -147,11 +147,11 @@ static bool dialogue_start_tls(struct dialogue *d)
     return start_tls(d->session);
 }
 
-/* A certificate is there or it is not; a keeper that dies is replaced before anybody can ask. */
+/* Without a keeper that can load the keys a handshake would fail; STARTTLS is answered 454. */
 static bool dialogue_tls_ready(struct dialogue *d)
 {
     const struct session *s = d->session;
-    return s->pool->tls != NULL;
+    return s->pool->tls != NULL && atomic_load(&s->pool->stats->keys_ready);
 }
 
 /* implicitTls = auto: a client that speaks first, with a TLS record, wants TLS; one that waits
@@ -212,8 +212,6 @@ static bool reach_backend(struct session *s)
                                      s->pool->cancel_fd, &s->backend_address, error, sizeof error);
     if (s->backend_fd < 0) {
         finish_with(s, DIALOGUE_LOST, "%s", error);
-        log_error("service=%s client=%s no backend can be reached: %s", service->name,
-                  s->peer->text, error);
         tell_sorry(s, "Mail server cannot be reached, try again later");
         return false;
     }

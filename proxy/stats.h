@@ -30,6 +30,7 @@ struct slot {
 struct stats {
     atomic_uint idle, busy;        /* workers, as counted by themselves */
     atomic_uint turn;              /* for failover = rr */
+    atomic_bool keys_ready;        /* there is a keeper, or will be at once */
     atomic_uint_fast64_t sessions; /* since the start */
     size_t n_slots;
     struct slot slots[];
