@@ -18,6 +18,8 @@
 
 #include "certs/remotekey.h"
 
+enum { BURST = 16 }; /* requests of one service before the others are looked at */
+
 struct keeper_group {
     int request_fd;
     gnutls_privkey_t *keys;
@@ -376,7 +378,8 @@ static void answer(const struct keeper_group *g, const struct asked *a, const ch
     (void)send(a->answer_fd, out, sizeof header + header.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void serve_one(const struct keeper_group *g, void (*refused)(const char *sentence))
+/* False when no request was there. */
+static bool serve_one(const struct keeper_group *g, void (*refused)(const char *sentence))
 {
     struct asked a;
     const char *why;
@@ -386,6 +389,7 @@ static void serve_one(const struct keeper_group *g, void (*refused)(const char *
         refused(why);
     if (a.answer_fd >= 0)
         close(a.answer_fd);
+    return a.len >= 0;
 }
 
 void keeper_serve(struct keeper *k, int stop_fd, void (*refused)(const char *sentence))
@@ -405,8 +409,9 @@ void keeper_serve(struct keeper *k, int stop_fd, void (*refused)(const char *sen
         if (fds[0].revents != 0)
             break;
         for (size_t g = 0; g < k->n_groups; g++)
-            if (fds[g + 1].revents & POLLIN)
-                serve_one(&k->groups[g], refused);
+            for (int i = 0; i < BURST && (fds[g + 1].revents & POLLIN); i++)
+                if (!serve_one(&k->groups[g], refused))
+                    break;
     }
     free(fds);
 }

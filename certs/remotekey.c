@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <gnutls/abstract.h>
@@ -15,6 +16,7 @@
 enum {
     TRIES = 3, /* a keeper that dies is replaced in between */
     ANSWER_MSECONDS = 10000,
+    SEND_TRIES = 5000, /* a millisecond each */
 };
 
 struct remote_key {
@@ -24,6 +26,14 @@ struct remote_key {
     unsigned bits;
 };
 
+static void rest(void)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    nanosleep(&moment, NULL);
+}
+
+/* The kernel counts descriptors on their way per user and lets no more pass at a time than a
+ * process of that user may have open; ETOOMANYREFS is then a matter of waiting. */
 static int send_request(int request_fd, int answer_fd, const struct keeper_request *request,
                         const gnutls_datum_t *data)
 {
@@ -40,11 +50,15 @@ static int send_request(int request_fd, int answer_fd, const struct keeper_reque
     control.header = (struct cmsghdr){
         .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
     memcpy(CMSG_DATA(&control.header), &answer_fd, sizeof answer_fd);
-    ssize_t n;
-    do
-        n = sendmsg(request_fd, &msg, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -1 : 0;
+    for (int i = 0; i < SEND_TRIES; i++) {
+        if (sendmsg(request_fd, &msg, MSG_NOSIGNAL) >= 0)
+            return 0;
+        if (errno == ETOOMANYREFS)
+            rest();
+        else if (errno != EINTR)
+            return -1;
+    }
+    return -1;
 }
 
 /* 0 and a signature, a GnuTLS error, or 1: the keeper went away and may be asked again. */

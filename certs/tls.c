@@ -54,6 +54,7 @@ struct tls {
     int fd;
     bool done;   /* the handshake */
     bool failed; /* nothing may be called any more but destroy */
+    bool last;   /* words: the end of the connection follows */
     bool heard;  /* at least one byte of the peer came */
     unsigned renegotiations;
     /* Ciphertext received ahead, and ciphertext not yet sent. */
@@ -200,7 +201,8 @@ static ssize_t vec_push(gnutls_transport_ptr_t ptr, const giovec_t *iov, int n)
 enum tls_result tls_flush(struct tls *t)
 {
     while (t->out_start < t->out_len) {
-        ssize_t n = send(t->fd, t->out + t->out_start, t->out_len - t->out_start, MSG_NOSIGNAL);
+        ssize_t n = send(t->fd, t->out + t->out_start, t->out_len - t->out_start,
+                         MSG_NOSIGNAL | (t->last ? MSG_MORE : 0));
         if (n >= 0) {
             t->out_start += (size_t)n;
             continue;
@@ -433,6 +435,8 @@ ssize_t tls_write(struct tls *t, const void *buf, size_t len)
             return fail(t, (int)n);
         taken += (size_t)n;
     }
+    if (t->last)
+        return (ssize_t)taken;
     enum tls_result r = tls_flush(t);
     return r == TLS_FAILED ? r : (ssize_t)taken;
 }
@@ -440,6 +444,11 @@ ssize_t tls_write(struct tls *t, const void *buf, size_t len)
 bool tls_pending(const struct tls *t)
 {
     return t->in_start < t->in_end || gnutls_record_check_pending(t->session) > 0;
+}
+
+void tls_last_words(struct tls *t)
+{
+    t->last = true;
 }
 
 void tls_bye(struct tls *t)

@@ -67,6 +67,9 @@ ssize_t tls_write(struct tls *t, const void *buf, size_t len);
 enum tls_result tls_flush(struct tls *t);
 /* True when tls_read would find bytes that poll(2) does not know of. */
 bool tls_pending(const struct tls *t);
+/* From here on tls_write keeps what it takes, and tls_flush tells the kernel that more will come
+ * (the end of the connection): the last reply, the close_notify and the FIN leave in one packet. */
+void tls_last_words(struct tls *t);
 /* Puts a close_notify behind everything taken so far; tls_flush sends it. */
 void tls_bye(struct tls *t);
 

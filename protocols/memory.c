@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "protocols/memory.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -30,4 +31,9 @@ char *memory_strdup(const char *text)
 {
     size_t size = strlen(text) + 1;
     return memcpy(memory_alloc(size), text, size);
+}
+
+void memory_give_back(void)
+{
+    (void)malloc_trim(0);
 }

@@ -13,4 +13,7 @@ void *memory_alloc(size_t size);
 void *memory_resize(void *old, size_t size);
 char *memory_strdup(const char *text);
 
+/* Returns what free() has kept to the kernel: for a process that is about to wait for long. */
+void memory_give_back(void);
+
 #endif

@@ -737,11 +737,9 @@ static enum dialogue_end do_quit(struct smtp *s, const struct smtp_command *c,
     enum wire_status status = last == REPLY_LAST
                                   ? wire_put(s->d->client, s->reply.bytes, s->reply.len, deadline)
                                   : wire_printf(s->d->client, deadline, "221 Bye\r\n");
-    if (status == WIRE_OK)
-        status = wire_flush(s->d->client, deadline);
     if (status != WIRE_OK)
         because(s, "client %s", wire_status_text(status));
-    return DIALOGUE_DONE;
+    return DIALOGUE_DONE; /* the session sends it, together with the end of the connection */
 }
 
 /* The backend trusts our address with these; nobody else may use that (never an open relay). */

@@ -12,6 +12,10 @@
 
 #include "protocols/memory.h"
 
+enum {
+    QUIET_MS = 1000, /* who has waited that long may wait much longer */
+};
+
 int64_t wire_now(void)
 {
     struct timespec ts;
@@ -54,28 +58,33 @@ static int poll_timeout(int64_t deadline)
     return left > 3600000 ? 3600000 : (int)left;
 }
 
-/* Polls fds[0..n) plus the cancel descriptor, which the caller leaves room for at fds[n]. */
-static enum wire_status wait_for(struct pollfd *fds, nfds_t n, int cancel_fd, int64_t deadline)
+enum wire_status wire_poll(struct pollfd *fds, nfds_t n, int cancel_fd, int64_t deadline)
 {
+    bool quiet = false;
     fds[n] = (struct pollfd){.fd = cancel_fd, .events = POLLIN};
     for (;;) {
         int timeout = poll_timeout(deadline);
-        int ready = poll(fds, n + 1, timeout);
+        bool cut = !quiet && (timeout < 0 || timeout > QUIET_MS);
+        int ready = poll(fds, n + 1, cut ? QUIET_MS : timeout);
         if (ready < 0 && errno != EINTR)
             return WIRE_IO;
         if (ready > 0 && fds[n].revents != 0)
             return WIRE_CANCELLED;
         if (ready > 0)
             return WIRE_OK;
-        if (deadline != WIRE_FOREVER && wire_now() >= deadline)
+        if (ready == 0 && cut) {
+            quiet = true;
+            memory_give_back();
+        } else if (deadline != WIRE_FOREVER && wire_now() >= deadline) {
             return WIRE_TIMEOUT;
+        }
     }
 }
 
 static enum wire_status wait_one(struct wire *w, short events, int64_t deadline)
 {
     struct pollfd fds[2] = {{.fd = w->transport.fd, .events = events}};
-    return wait_for(fds, 1, w->cancel_fd, deadline);
+    return wire_poll(fds, 1, w->cancel_fd, deadline);
 }
 
 /* Turns what a transport said into what the wire's user hears; waits where that is the answer. */
@@ -245,14 +254,18 @@ static enum wire_status send_all(struct wire *w, const char *data, size_t len, i
     return WIRE_OK;
 }
 
+enum wire_status wire_hand_over(struct wire *w, int64_t deadline)
+{
+    size_t len = w->out_len;
+    w->out_len = 0;
+    return send_all(w, w->out, len, deadline);
+}
+
 enum wire_status wire_flush(struct wire *w, int64_t deadline)
 {
-    if (w->out_len > 0) {
-        enum wire_status s = send_all(w, w->out, w->out_len, deadline);
-        w->out_len = 0;
-        if (s != WIRE_OK)
-            return s;
-    }
+    enum wire_status handed = wire_hand_over(w, deadline);
+    if (handed != WIRE_OK)
+        return handed;
     for (;;) {
         int r = w->transport.flush(w->transport.ctx);
         if (r == 0)
@@ -320,7 +333,7 @@ enum wire_status wire_wait_either(struct wire *a, bool *a_ready, struct wire *b,
 
     struct pollfd fds[3] = {{.fd = a->transport.fd, .events = POLLIN},
                             {.fd = b->transport.fd, .events = POLLIN}};
-    s = wait_for(fds, 2, a->cancel_fd, deadline);
+    s = wire_poll(fds, 2, a->cancel_fd, deadline);
     if (s != WIRE_OK)
         return s;
     *a_ready = fds[0].revents != 0;

@@ -9,6 +9,7 @@
 #ifndef PROTOCOLS_WIRE_H
 #define PROTOCOLS_WIRE_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,6 +56,11 @@ enum {
     WIRE_BUFFER = 16 * 1024, /* bytes a wire can hold from the start */
     WIRE_BULK = 64 * 1024,   /* bytes it holds after wire_expect_bulk, and the most put() keeps */
 };
+
+/* Polls fds[0 .. n) and the cancel descriptor, for which the caller leaves room at fds[n] (-1:
+ * none), until one is ready. WIRE_OK, WIRE_TIMEOUT, WIRE_CANCELLED, WIRE_IO. Signals do not end it.
+ */
+enum wire_status wire_poll(struct pollfd *fds, nfds_t n, int cancel_fd, int64_t deadline);
 
 struct wire {
     struct transport transport;
@@ -109,6 +115,9 @@ enum wire_status wire_put(struct wire *w, const void *data, size_t len, int64_t 
 /* The same for text; the result may have at most 1023 bytes (an assertion). */
 enum wire_status wire_printf(struct wire *w, int64_t deadline, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Gives everything that was put to the transport, which may keep it until a flush. */
+enum wire_status wire_hand_over(struct wire *w, int64_t deadline);
 
 /* Sends everything that was put, in as few writes as the transport allows. */
 enum wire_status wire_flush(struct wire *w, int64_t deadline);

@@ -10,6 +10,9 @@
 #include <strings.h>
 #include <sys/un.h>
 
+#include "protocols/memory.h"
+#include "proxy/lookup.h"
+
 struct parts {
     char host[256]; /* empty: not given */
     char port[32];
@@ -108,43 +111,74 @@ static size_t resolve_path(const char *text, struct address *out, char *error, s
     return 1;
 }
 
+struct question {
+    const char *host;
+    uint16_t port;
+    bool listening;
+};
+
+enum { ANSWERS_MAX = 64 };
+
+struct answers {
+    int error; /* of getaddrinfo */
+    size_t count;
+    struct address list[ANSWERS_MAX];
+};
+
+static void ask(const void *ctx, void *result)
+{
+    const struct question *q = ctx;
+    struct answers *out = result;
+    char port[8];
+    struct addrinfo *list,
+        hints = {.ai_socktype = SOCK_STREAM, .ai_flags = q->listening ? AI_PASSIVE : AI_ADDRCONFIG};
+    snprintf(port, sizeof port, "%u", q->port);
+    int r = getaddrinfo(q->host, port, &hints, &list);
+    if (r == EAI_ADDRFAMILY || r == EAI_NONAME) { /* loopback only: AI_ADDRCONFIG sees no IPv6 */
+        hints.ai_flags &= ~AI_ADDRCONFIG;
+        r = getaddrinfo(q->host, port, &hints, &list);
+    }
+    out->error = r;
+    if (r != 0)
+        return;
+    for (const struct addrinfo *a = list; a != NULL && out->count < ANSWERS_MAX; a = a->ai_next) {
+        struct address *to = &out->list[out->count];
+        if (a->ai_addrlen > sizeof to->sa)
+            continue;
+        *to = (struct address){.len = a->ai_addrlen};
+        memcpy(&to->sa, a->ai_addr, a->ai_addrlen);
+        address_print(to);
+        out->count++;
+    }
+    freeaddrinfo(list);
+}
+
 size_t address_resolve(const char *text, bool listening, struct address *out, size_t max,
                        char *error, size_t error_size)
 {
     struct parts p;
-    uint16_t port;
-    char port_text[8];
-    struct addrinfo *list,
-        hints = {.ai_socktype = SOCK_STREAM, .ai_flags = listening ? AI_PASSIVE : AI_ADDRCONFIG};
-    size_t n = 0;
-
+    struct question q = {.listening = listening};
     if (text[0] == '/')
         return resolve_path(text, out, error, error_size);
     if (!address_is_valid(text, error, error_size) || !split(text, &p, error, error_size) ||
-        !find_port(p.port, &port))
+        !find_port(p.port, &q.port))
         return 0;
-    const char *host = p.host[0] != '\0' ? p.host : listening ? "0.0.0.0" : "localhost";
-    snprintf(port_text, sizeof port_text, "%u", port);
-    int r = getaddrinfo(host, port_text, &hints, &list);
-    if (r == EAI_ADDRFAMILY || r == EAI_NONAME) { /* loopback only: AI_ADDRCONFIG sees no IPv6 */
-        hints.ai_flags &= ~AI_ADDRCONFIG;
-        r = getaddrinfo(host, port_text, &hints, &list);
-    }
-    if (r != 0) {
-        snprintf(error, error_size, "the host \"%s\" was not found: %s", host, gai_strerror(r));
-        return 0;
-    }
-    for (const struct addrinfo *a = list; a != NULL && n < max; a = a->ai_next) {
-        if (a->ai_addrlen > sizeof out[n].sa)
-            continue;
-        out[n] = (struct address){.len = a->ai_addrlen};
-        memcpy(&out[n].sa, a->ai_addr, a->ai_addrlen);
-        address_print(&out[n]);
-        n++;
-    }
-    freeaddrinfo(list);
-    if (n == 0)
-        snprintf(error, error_size, "the host \"%s\" has no address", host);
+    q.host = p.host[0] != '\0' ? p.host : listening ? "0.0.0.0" : "localhost";
+
+    struct answers *found = memory_alloc(sizeof *found);
+    size_t n = 0;
+    if (!lookup_apart(ask, &q, found, sizeof *found))
+        snprintf(error, error_size, "the host \"%s\" could not be looked up", q.host);
+    else if (found->error != 0)
+        snprintf(error, error_size, "the host \"%s\" was not found: %s", q.host,
+                 gai_strerror(found->error));
+    else if (found->count == 0)
+        snprintf(error, error_size, "the host \"%s\" has no address", q.host);
+    else
+        n = found->count < max ? found->count : max;
+    if (n > 0)
+        memcpy(out, found->list, n * sizeof *out);
+    free(found);
     return n;
 }
 

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,23 +49,18 @@ bool backends_resolve(struct backends *b, const struct service *s, char *error, 
 /* 0 when connected, or an errno. */
 static int wait_connected(int fd, int64_t deadline, int cancel_fd)
 {
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT}, {.fd = cancel_fd, .events = POLLIN}};
-    for (;;) {
-        int64_t left = deadline - wire_now();
-        int ready = poll(fds, 2, left > 0 ? (int)left : 0);
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (ready < 0)
-            return errno;
-        if (ready == 0)
-            return ETIMEDOUT;
-        if (fds[1].revents != 0)
-            return ECANCELED;
-        int error = 0;
-        socklen_t len = sizeof error;
-        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
-            return errno;
-        return error;
+    struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT}};
+    int error = 0;
+    socklen_t len = sizeof error;
+    switch (wire_poll(fds, 1, cancel_fd, deadline)) {
+    case WIRE_OK:
+        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
+    case WIRE_TIMEOUT:
+        return ETIMEDOUT;
+    case WIRE_CANCELLED:
+        return ECANCELED;
+    default:
+        return errno;
     }
 }
 

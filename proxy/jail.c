@@ -13,35 +13,55 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool find_user(struct jail *j, const char *user, char *error, size_t size)
+#include "proxy/lookup.h"
+
+struct names {
+    const char *user, *group;
+};
+
+struct numbers {
+    bool user_found, group_found;
+    uid_t uid;
+    gid_t gid;
+};
+
+static void find_numbers(const void *ctx, void *result)
 {
-    const struct passwd *pw = NULL;
-    if (user != NULL)
-        pw = getpwnam(user);
-    else if ((pw = getpwnam("ehlock")) == NULL)
+    const struct names *names = ctx;
+    struct numbers *out = result;
+    const struct passwd *pw = getpwnam(names->user != NULL ? names->user : "ehlock");
+    if (pw == NULL && names->user == NULL)
         pw = getpwnam("nobody");
-    if (pw == NULL) {
+    if (pw == NULL)
+        return;
+    *out = (struct numbers){
+        .user_found = true, .group_found = true, .uid = pw->pw_uid, .gid = pw->pw_gid};
+    if (names->group == NULL)
+        return;
+    const struct group *gr = getgrnam(names->group);
+    out->group_found = gr != NULL;
+    if (gr != NULL)
+        out->gid = gr->gr_gid;
+}
+
+static bool find_user(struct jail *j, const char *user, const char *group, char *error, size_t size)
+{
+    const struct names names = {.user = user, .group = group};
+    struct numbers found = {0};
+    if (!lookup_apart(find_numbers, &names, &found, sizeof found) || !found.user_found) {
         snprintf(error, size, "setuid: there is no user \"%s\"", user != NULL ? user : "nobody");
         return false;
     }
-    if (pw->pw_uid == 0) {
-        snprintf(error, size, "setuid: processes that talk to strangers must not be root");
-        return false;
-    }
-    j->uid = pw->pw_uid;
-    j->gid = pw->pw_gid;
-    return true;
-}
-
-static bool find_group(struct jail *j, const char *group, char *error, size_t size)
-{
-    const struct group *gr = group != NULL ? getgrnam(group) : NULL;
-    if (group != NULL && gr == NULL) {
+    if (!found.group_found) {
         snprintf(error, size, "setgid: there is no group \"%s\"", group);
         return false;
     }
-    if (gr != NULL)
-        j->gid = gr->gr_gid;
+    if (found.uid == 0) {
+        snprintf(error, size, "setuid: processes that talk to strangers must not be root");
+        return false;
+    }
+    j->uid = found.uid;
+    j->gid = found.gid;
     return true;
 }
 
@@ -70,7 +90,7 @@ bool jail_prepare(struct jail *j, const char *user, const char *group, const cha
         snprintf(error, size, "setuid, setgid and chroot need root");
         return false;
     }
-    if (!find_user(j, user, error, size) || !find_group(j, group, error, size))
+    if (!find_user(j, user, group, error, size))
         return false;
     j->given = directory != NULL;
     j->root_fd = directory != NULL ? open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC)

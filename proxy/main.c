@@ -141,12 +141,25 @@ static int run(struct config *c, bool foreground)
     return master_run(c, ready_fd);
 }
 
+/* Libraries look their functions up at the first call, which would be in every worker anew. Bound
+ * at once, here, they are bound for all, and their tables can be made read-only. */
+static void bind_libraries(char **argv)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0 || getenv("LD_BIND_NOW") != NULL || setenv("LD_BIND_NOW", "1", 1) != 0)
+        return;
+    path[n] = '\0';
+    execv(path, argv); /* if this fails we go on as we are */
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a;
     struct config c;
     int status = EX_CONFIG;
 
+    bind_libraries(argv);
     title_init(argc, argv);
     if (!parse(argc, argv, &a)) {
         fputs(usage, stderr);

@@ -33,6 +33,7 @@ enum {
     AT_ONCE_MS = 500,      /* a worker that fails sooner after its fork ... */
     BACKOFF_MAX_MS = 8000, /* ... slows forking down, to this at the most */
     GOODBYE_MS = 3000,     /* for sessions that were told to end */
+    SPARE_FDS = 128,       /* descriptors of a worker beyond one for each worker there may be */
     RESIGNAL_MS = 100,     /* a signal can come just before accept(2): it is sent again */
     EXPIRY_WARNING_DAYS = 14,
 };
@@ -330,6 +331,8 @@ static bool prepare(struct master *m, struct config *c, char *error, size_t size
     for (size_t i = 0; i < c->n_services; i++)
         if (c->services[i].sni == NULL && !make_pool(m, &c->services[i], error, size))
             return false;
+    for (size_t i = 0; i < m->n_pools; i++)
+        m->pools[i].max_fds = SPARE_FDS + (unsigned)m->max_children;
     m->children = memory_alloc((m->max_children + 1) * sizeof *m->children);
     return start_keeper(m, error, size) && make_tls(m, error, size);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "proxy/pump.h"
 
-#include <errno.h>
 #include <poll.h>
 
 enum {
@@ -127,19 +126,20 @@ enum pump_end pump_run(const struct pump *p)
         struct pollfd fds[3] = {
             {.fd = p->client->transport.fd, .events = events_of(&up, &down)},
             {.fd = p->backend->transport.fd, .events = events_of(&down, &up)},
-            {.fd = p->client->cancel_fd, .events = POLLIN},
         };
         /* a side that has ended would wake us for ever with POLLHUP */
         for (int i = 0; i < 2; i++)
             if (fds[i].events == 0)
                 fds[i].fd = -1;
-        int64_t left = deadline - wire_now();
-        int ready = poll(fds, 3, left > 0 ? (int)left : 0);
-        if (ready == 0)
+        switch (wire_poll(fds, 2, p->client->cancel_fd, deadline)) {
+        case WIRE_OK:
+            break;
+        case WIRE_TIMEOUT:
             return up.why == WIRE_TRUNCATED ? PUMP_TRUNCATED : PUMP_TIMEOUT;
-        if (ready > 0 && fds[2].revents != 0)
+        case WIRE_CANCELLED:
             return PUMP_CANCELLED;
-        if (ready < 0 && errno != EINTR)
+        default:
             return PUMP_LOST_BACKEND;
+        }
     }
 }

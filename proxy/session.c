@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -97,33 +96,20 @@ static void summarize(const struct session *s)
 static bool handshake(struct session *s)
 {
     int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_handshake);
-    for (;;) {
-        enum tls_result r = tls_handshake(s->tls);
-        if (r == TLS_OK)
-            return true;
+    enum wire_status status = WIRE_OK;
+    enum tls_result r;
+    while ((r = tls_handshake(s->tls)) != TLS_OK && status == WIRE_OK) {
         if (r != TLS_WANT_READ && r != TLS_WANT_WRITE) {
             finish_with(s, DIALOGUE_LOST, "TLS handshake failed: %s", tls_error(s->tls));
             return false;
         }
         struct pollfd fds[2] = {
-            {.fd = s->client_fd, .events = r == TLS_WANT_READ ? POLLIN : POLLOUT},
-            {.fd = s->pool->cancel_fd, .events = POLLIN}};
-        int64_t left = deadline - wire_now();
-        int ready = poll(fds, 2, left > 0 ? (int)left : 0);
-        if (ready == 0) {
-            finish_with(s, DIALOGUE_LOST, "TLS handshake took more than %d seconds",
-                        s->pool->service->timeout_handshake);
-            return false;
-        }
-        if (ready > 0 && fds[1].revents != 0) {
-            finish_with(s, DIALOGUE_LOST, "TLS handshake was cut off because ehlock is stopping");
-            return false;
-        }
-        if (ready < 0 && errno != EINTR) {
-            finish_with(s, DIALOGUE_LOST, "poll: %s", strerror(errno));
-            return false;
-        }
+            {.fd = s->client_fd, .events = r == TLS_WANT_READ ? POLLIN : POLLOUT}};
+        status = wire_poll(fds, 1, s->pool->cancel_fd, deadline);
     }
+    if (r != TLS_OK)
+        finish_with(s, DIALOGUE_LOST, "TLS handshake failed: client %s", wire_status_text(status));
+    return r == TLS_OK;
 }
 
 /* Begins TLS on the client's wire: what that still holds belongs to the handshake. */
@@ -159,20 +145,11 @@ static bool dialogue_tls_ready(struct dialogue *d)
 static bool client_begins_with_tls(const struct session *s)
 {
     enum { TLS_HANDSHAKE_RECORD = 22 };
-    struct pollfd fd = {.fd = s->client_fd, .events = POLLIN};
+    struct pollfd fds[2] = {{.fd = s->client_fd, .events = POLLIN}};
     unsigned char first;
     int64_t deadline = wire_now() + s->pool->service->implicit_tls_wait_ms;
-    for (;;) {
-        int64_t left = deadline - wire_now();
-        int ready = poll(&fd, 1, left > 0 ? (int)left : 0);
-        if (ready == 0)
-            return false;
-        if (ready > 0)
-            break;
-        if (errno != EINTR)
-            return false;
-    }
-    return recv(s->client_fd, &first, 1, MSG_PEEK) == 1 && first == TLS_HANDSHAKE_RECORD;
+    return wire_poll(fds, 1, s->pool->cancel_fd, deadline) == WIRE_OK &&
+           recv(s->client_fd, &first, 1, MSG_PEEK) == 1 && first == TLS_HANDSHAKE_RECORD;
 }
 
 static bool begins_with_tls(const struct session *s)
@@ -309,15 +286,8 @@ static void linger(struct session *s)
     int64_t deadline =
         wire_deadline(s->refused && seconds > REFUSED_SECONDS ? REFUSED_SECONDS : seconds);
     size_t total = 0;
-    while (total < LINGER_MAX) {
-        struct pollfd fds[2] = {{.fd = s->client_fd, .events = POLLIN},
-                                {.fd = s->pool->cancel_fd, .events = POLLIN}};
-        int64_t left = deadline - wire_now();
-        int ready = poll(fds, 2, left > 0 ? (int)left : 0);
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (ready <= 0 || fds[1].revents != 0)
-            return;
+    struct pollfd fds[2] = {{.fd = s->client_fd, .events = POLLIN}};
+    while (total < LINGER_MAX && wire_poll(fds, 1, s->pool->cancel_fd, deadline) == WIRE_OK) {
         ssize_t n = recv(s->client_fd, nothing, sizeof nothing, 0);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
             return;
@@ -336,10 +306,14 @@ static void close_both(struct session *s)
 {
     if (s->backend_fd >= 0)
         close(s->backend_fd);
-    if (s->dialogue.tls_active)
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (s->dialogue.tls_active) {
+        tls_last_words(s->tls);
+        (void)wire_hand_over(&s->client, deadline);
         tls_bye(s->tls);
+    }
     if (s->dialogue.tls_active || s->client.out_len > 0)
-        (void)wire_flush(&s->client, wire_deadline(GOODBYE_SECONDS));
+        (void)wire_flush(&s->client, deadline);
     if (shutdown(s->client_fd, SHUT_WR) == 0 && !peer_is_gone(s))
         linger(s);
     close(s->client_fd);

@@ -13,10 +13,6 @@
 #include "proxy/session.h"
 #include "proxy/title.h"
 
-enum {
-    WORKER_FDS = 64, /* descriptor numbers beyond those of the listeners */
-};
-
 /* The signal that asks a worker to end. Its listeners are closed in the handler, so that a new
  * master can bind them while this one still serves a session. */
 static struct {
@@ -64,8 +60,7 @@ static void enter_jail(struct pool *pool, const struct jail *jail)
     keep[n++] = log_fd();
     keep[n++] = log_syslog_fd();
     /* a Unix socket is reached by its name, so these services keep the tree in sight */
-    const char *failed = jail_enter(jail, keep, n, !pool->backends.any_path,
-                                    WORKER_FDS + (unsigned)pool->listeners.count);
+    const char *failed = jail_enter(jail, keep, n, !pool->backends.any_path, pool->max_fds);
     if (failed == NULL)
         return;
     log_error_errno("service=%s a worker could not be jailed and does not serve: %s",
