@@ -98,7 +98,7 @@ static int ask(const struct remote_key *k, const struct keeper_request *request,
         return GNUTLS_E_INTERNAL_ERROR;
     int result = send_request(k->request_fd, pair[1], request, data);
     close(pair[1]); /* so that the end of the keeper is the end of file here */
-    result = result == 0 ? read_answer(pair[0], signature) : GNUTLS_E_PUSH_ERROR;
+    result = result == 0 ? read_answer(pair[0], signature) : GNUTLS_E_TIMEDOUT;
     close(pair[0]);
     return result;
 }

@@ -54,8 +54,9 @@ struct tls {
     int fd;
     bool done;   /* the handshake */
     bool failed; /* nothing may be called any more but destroy */
-    bool last;   /* words: the end of the connection follows */
-    bool heard;  /* at least one byte of the peer came */
+    bool ticket_due;
+    bool last;  /* words: the end of the connection follows */
+    bool heard; /* at least one byte of the peer came */
     unsigned renegotiations;
     /* Ciphertext received ahead, and ciphertext not yet sent. */
     unsigned char *in, *out;
@@ -369,10 +370,8 @@ enum tls_result tls_handshake(struct tls *t)
     if (r == 0) {
         t->done = true;
         remember_facts(t);
-        /* One ticket is enough for a client that comes back; it leaves with the first reply. */
-        if (gnutls_protocol_get_version(t->session) >= GNUTLS_TLS1_3 &&
-            t->setup->ticket_key.data != NULL)
-            gnutls_session_ticket_send(t->session, 1, 0);
+        t->ticket_due = gnutls_protocol_get_version(t->session) >= GNUTLS_TLS1_3 &&
+                        t->setup->ticket_key.data != NULL;
         return TLS_OK;
     }
     if (r != GNUTLS_E_AGAIN)
@@ -426,6 +425,10 @@ ssize_t tls_write(struct tls *t, const void *buf, size_t len)
         if (r != TLS_OK)
             return r;
     }
+    /* One ticket is enough for a client that comes back, and it leaves with the first reply. */
+    if (t->ticket_due)
+        (void)gnutls_session_ticket_send(t->session, 1, 0);
+    t->ticket_due = false;
     if (len > TAKE_MAX)
         len = TAKE_MAX;
     while (taken < len) {

@@ -401,10 +401,15 @@ static bool fork_worker(struct master *m, struct pool *p)
     return true;
 }
 
-static void keep_spares(struct master *m, struct pool *p)
+/* Several forks in a row disturb one session in a few, instead of each one a little: nothing is
+ * done while more than half of the spare workers are there, unless there is nothing else to do. */
+static void keep_spares(struct master *m, struct pool *p, bool calm)
 {
-    while (atomic_load(&p->stats->idle) < (unsigned)p->service->spare_workers &&
-           p->live < most_workers(p->service) && now() >= p->not_before)
+    unsigned spare = (unsigned)p->service->spare_workers;
+    if (!calm && atomic_load(&p->stats->idle) > spare / 2)
+        return;
+    while (atomic_load(&p->stats->idle) < spare && p->live < most_workers(p->service) &&
+           now() >= p->not_before)
         if (!fork_worker(m, p))
             return;
 }
@@ -546,13 +551,15 @@ static int take_signal(struct master *m)
     }
 }
 
-/* Waits for something to do, at most `ms`. Returns a signal that asks to stop, or 0. */
-static int wait_for_work(struct master *m, int ms)
+/* Waits for something to do, at most `ms`; `calm` tells that there was nothing. Returns a signal
+ * that asks to stop, or 0. */
+static int wait_for_work(struct master *m, int ms, bool *calm)
 {
     uint64_t count;
     struct pollfd fds[2] = {{.fd = m->signal_fd, .events = POLLIN},
                             {.fd = m->notify_fd, .events = POLLIN}};
-    if (poll(fds, 2, ms) <= 0)
+    *calm = poll(fds, 2, ms) <= 0;
+    if (*calm)
         return 0;
     if (fds[1].revents != 0 && read(m->notify_fd, &count, sizeof count) < 0)
         return 0;
@@ -562,14 +569,15 @@ static int wait_for_work(struct master *m, int ms)
 static void serve(struct master *m)
 {
     int stop;
+    bool calm = true;
     do {
         bool keeper_died = reap(m);
         if (keeper_died || m->keeper == 0)
             replace_keeper(m);
         renew_ticket_key(m);
         for (size_t i = 0; i < m->n_pools; i++)
-            keep_spares(m, &m->pools[i]);
-        stop = wait_for_work(m, TICK_MS);
+            keep_spares(m, &m->pools[i], calm);
+        stop = wait_for_work(m, TICK_MS, &calm);
     } while (stop == 0);
     log_notice("stopping on %s", strsignal(stop));
 }
@@ -585,9 +593,10 @@ static unsigned count_live(const struct master *m)
 /* Waits for all workers, until the deadline or another signal to stop. */
 static bool wait_for_workers(struct master *m, int64_t deadline)
 {
+    bool calm;
     while (count_live(m) > 0 && now() < deadline) {
         signal_workers(m, true, SIGTERM);
-        if (wait_for_work(m, RESIGNAL_MS) != 0)
+        if (wait_for_work(m, RESIGNAL_MS, &calm) != 0)
             return false;
         (void)reap(m);
     }
@@ -678,7 +687,7 @@ int master_run(struct config *c, int ready_fd)
     if (status == 0) {
         report_certificates(&m);
         for (size_t i = 0; i < m.n_pools; i++)
-            keep_spares(&m, &m.pools[i]);
+            keep_spares(&m, &m.pools[i], true);
         announce(&m, ready_fd);
         serve(&m);
         drain(&m);

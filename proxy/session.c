@@ -296,12 +296,6 @@ static void linger(struct session *s)
     }
 }
 
-static bool peer_is_gone(const struct session *s)
-{
-    char c;
-    return recv(s->client_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
 static void close_both(struct session *s)
 {
     if (s->backend_fd >= 0)
@@ -314,7 +308,7 @@ static void close_both(struct session *s)
     }
     if (s->dialogue.tls_active || s->client.out_len > 0)
         (void)wire_flush(&s->client, deadline);
-    if (shutdown(s->client_fd, SHUT_WR) == 0 && !peer_is_gone(s))
+    if (shutdown(s->client_fd, SHUT_WR) == 0)
         linger(s);
     close(s->client_fd);
 }
