@@ -34,14 +34,14 @@ struct identity {
 struct creds {
     struct identity *items;
     size_t count;
-    int request_fd;
+    struct keeper_door door;
 };
 
-static struct creds *creds_create(int request_fd)
+static struct creds *creds_create(const struct keeper_door *door)
 {
     struct creds *c = calloc(1, sizeof *c);
     if (c != NULL)
-        c->request_fd = request_fd;
+        c->door = *door;
     return c;
 }
 
@@ -96,8 +96,7 @@ static int add_identity(gnutls_certificate_credentials_t to, const struct creds 
     int r = gnutls_pcert_import_x509_list(pcerts, (gnutls_x509_crt_t *)id->chain, &n, 0);
     if (r != 0)
         return r;
-    gnutls_privkey_t key =
-        remotekey_create(c->request_fd, (uint32_t)i, (int)id->algorithm, id->bits);
+    gnutls_privkey_t key = remotekey_create(&c->door, (uint32_t)i, (int)id->algorithm, id->bits);
     if (key == NULL)
         return GNUTLS_E_MEMORY_ERROR;
     r = gnutls_certificate_set_key(to, NULL, 0, pcerts, (int)n, key); /* takes both */
@@ -304,8 +303,8 @@ static bool finish_all(struct creds **creds, size_t n, char *error, size_t error
     return true;
 }
 
-bool creds_read_report(int report_fd, const int *request_fds, size_t n, struct creds **creds,
-                       unsigned seconds, char *error, size_t error_size)
+bool creds_read_report(int report_fd, const struct keeper_door *doors, size_t n,
+                       struct creds **creds, unsigned seconds, char *error, size_t error_size)
 {
     struct reader r = {.fd = report_fd,
                        .deadline = now() + (int64_t)seconds * 1000,
@@ -314,7 +313,7 @@ bool creds_read_report(int report_fd, const int *request_fds, size_t n, struct c
     bool ok = true, done = false;
     snprintf(error, error_size, "out of memory");
     for (size_t g = 0; g < n; g++) {
-        creds[g] = creds_create(request_fds[g]);
+        creds[g] = creds_create(&doors[g]);
         ok = ok && creds[g] != NULL;
     }
     while (ok && !done)

@@ -13,14 +13,15 @@
 #include <time.h>
 
 struct creds;
+struct keeper_door;
 struct gnutls_certificate_credentials_st;
 
 /* Reads one whole report of the keeper from `report_fd` (keeper.h) and makes the certificates
- * of `n` groups: creds[g], with the keys behind request_fds[g] (borrowed). True after
+ * of `n` groups: creds[g], with the keys behind doors[g] (descriptors are borrowed). True after
  * REPORT_DONE. False: `error` says why, usually in the keeper's own sentence; nothing is left to
  * destroy. Waits at most `seconds`. */
-bool creds_read_report(int report_fd, const int *request_fds, size_t n, struct creds **creds,
-                       unsigned seconds, char *error, size_t error_size);
+bool creds_read_report(int report_fd, const struct keeper_door *doors, size_t n,
+                       struct creds **creds, unsigned seconds, char *error, size_t error_size);
 void creds_destroy(struct creds *c);
 
 /* How many certificates there are, and the n-th one's first name and last valid second. */

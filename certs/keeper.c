@@ -65,8 +65,8 @@ __attribute__((format(printf, 2, 3))) static bool complain(struct keeper *k, con
     return false;
 }
 
-static bool load_file(struct keeper *k, const struct key_source *s, const char *what,
-                      const char *path, gnutls_datum_t *out)
+static bool load_file(struct keeper *k, const char *where, const char *what, const char *path,
+                      gnutls_datum_t *out)
 {
     int r = gnutls_load_file(path, out);
     if (r == 0)
@@ -75,7 +75,7 @@ static bool load_file(struct keeper *k, const struct key_source *s, const char *
     int error = fd < 0 ? errno : 0;
     if (fd >= 0)
         close(fd);
-    return complain(k, "%s: cannot read %s file %s: %s", s->where, what, path,
+    return complain(k, "%s: cannot read %s file %s: %s", where, what, path,
                     error != 0 ? strerror(error) : gnutls_strerror(r));
 }
 
@@ -101,14 +101,14 @@ static bool parse_key(struct keeper *k, const struct key_source *s, const gnutls
         return complain(k,
                         "%s: the key in %s is encrypted; nobody is there to type its password: "
                         "write it out with \"openssl pkey -in %s -out KEY\"",
-                        s->where, file, file);
+                        s->key_where, file, file);
     if (s->key_file == NULL)
         return complain(k, "%s: there is no usable private key in %s; name its file with key =",
-                        s->where, file);
+                        s->key_where, file);
     return complain(k,
                     "%s: %s holds no private key that can be used (PEM: PKCS#8, PKCS#1 or "
                     "SEC1): %s",
-                    s->where, file, gnutls_strerror(r));
+                    s->key_where, file, gnutls_strerror(r));
 }
 
 static bool report_chain(struct keeper *k, const struct report_header *place,
@@ -118,7 +118,8 @@ static bool report_chain(struct keeper *k, const struct report_header *place,
         gnutls_datum_t der = {0};
         int r = gnutls_x509_crt_export2(chain[i], GNUTLS_X509_FMT_DER, &der);
         if (r != 0 || der.size > REPORT_MAX)
-            return complain(k, "%s: a certificate in %s cannot be used", s->where, s->cert_file);
+            return complain(k, "%s: a certificate in %s cannot be used", s->cert_where,
+                            s->cert_file);
         struct report_header h = *place;
         h.type = REPORT_CERT;
         h.len = der.size;
@@ -136,7 +137,7 @@ static bool report_ocsp(struct keeper *k, const struct report_header *place,
     gnutls_datum_t response = {0};
     if (s->ocsp_file == NULL)
         return true;
-    if (!load_file(k, s, "OCSP response", s->ocsp_file, &response))
+    if (!load_file(k, s->ocsp_where, "OCSP response", s->ocsp_file, &response))
         return false;
     struct report_header h = *place;
     h.type = REPORT_OCSP;
@@ -144,7 +145,7 @@ static bool report_ocsp(struct keeper *k, const struct report_header *place,
     bool sent =
         response.size <= REPORT_MAX
             ? report(k, h, response.data)
-            : complain(k, "%s: %s is too large for an OCSP response", s->where, s->ocsp_file);
+            : complain(k, "%s: %s is too large for an OCSP response", s->ocsp_where, s->ocsp_file);
     release(&response);
     return sent;
 }
@@ -159,8 +160,8 @@ static bool check_pair(struct keeper *k, const struct key_source *s, gnutls_x509
         gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &key_size) == 0 &&
         cert_size == key_size && memcmp(of_cert, of_key, key_size) == 0)
         return true;
-    return complain(k, "%s: the key in %s is not the key of the first certificate in %s", s->where,
-                    s->key_file != NULL ? s->key_file : s->cert_file, s->cert_file);
+    return complain(k, "%s: the key in %s is not the key of the first certificate in %s",
+                    s->key_where, s->key_file != NULL ? s->key_file : s->cert_file, s->cert_file);
 }
 
 static bool load_pair(struct keeper *k, struct report_header place, const struct key_source *s,
@@ -172,8 +173,8 @@ static bool load_pair(struct keeper *k, struct report_header place, const struct
     unsigned n = 0, bits = 0;
     bool ok = false;
 
-    if (!load_file(k, s, "certificate", s->cert_file, &cert_pem) ||
-        (s->key_file != NULL && !load_file(k, s, "key", s->key_file, &key_pem)))
+    if (!load_file(k, s->cert_where, "certificate", s->cert_file, &cert_pem) ||
+        (s->key_file != NULL && !load_file(k, s->key_where, "key", s->key_file, &key_pem)))
         goto out;
     int r = gnutls_x509_crt_list_import2(&chain, &n, &cert_pem, GNUTLS_X509_FMT_PEM,
                                          GNUTLS_X509_CRT_LIST_FAIL_IF_UNSORTED);
@@ -181,11 +182,11 @@ static bool load_pair(struct keeper *k, struct report_header place, const struct
         complain(k,
                  "%s: the certificates in %s are not in order: the server's own comes first, "
                  "then each one's issuer",
-                 s->where, s->cert_file);
+                 s->cert_where, s->cert_file);
         goto out;
     }
     if (r < 0 || n == 0) {
-        complain(k, "%s: %s holds no certificate that can be used (PEM): %s", s->where,
+        complain(k, "%s: %s holds no certificate that can be used (PEM): %s", s->cert_where,
                  s->cert_file, gnutls_strerror(r));
         goto out;
     }
@@ -195,7 +196,7 @@ static bool load_pair(struct keeper *k, struct report_header place, const struct
 
     r = gnutls_privkey_import_x509(*out, key, GNUTLS_PRIVKEY_IMPORT_COPY);
     if (r != 0) {
-        complain(k, "%s: the key in %s cannot be used: %s", s->where,
+        complain(k, "%s: the key in %s cannot be used: %s", s->key_where,
                  s->key_file != NULL ? s->key_file : s->cert_file, gnutls_strerror(r));
         goto out;
     }

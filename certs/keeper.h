@@ -16,7 +16,8 @@ struct key_source {
     const char *cert_file; /* PEM: leaf first, then its issuers; may hold the key too */
     const char *key_file;  /* PEM: PKCS#8, PKCS#1 or SEC1; NULL: in cert_file */
     const char *ocsp_file; /* DER response to staple; NULL: none */
-    const char *where;     /* "file:line" of the configuration, for messages */
+    /* "file:line" of the configuration where each is named, for messages */
+    const char *cert_where, *key_where, *ocsp_where;
 };
 
 /* The keys of one service: its workers can ask for no others. */

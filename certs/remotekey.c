@@ -14,13 +14,12 @@
 #include <gnutls/gnutls.h>
 
 enum {
-    TRIES = 3, /* a keeper that dies is replaced in between */
-    ANSWER_MSECONDS = 10000,
+    TRIES = 3,         /* a keeper that dies is replaced in between */
     SEND_TRIES = 5000, /* a millisecond each */
 };
 
 struct remote_key {
-    int request_fd;
+    struct keeper_door door;
     uint32_t key;
     int algorithm;
     unsigned bits;
@@ -62,7 +61,7 @@ static int send_request(int request_fd, int answer_fd, const struct keeper_reque
 }
 
 /* 0 and a signature, a GnuTLS error, or 1: the keeper went away and may be asked again. */
-static int read_answer(int fd, gnutls_datum_t *signature)
+static int read_answer(int fd, unsigned seconds, gnutls_datum_t *signature)
 {
     union {
         struct keeper_answer header;
@@ -71,7 +70,7 @@ static int read_answer(int fd, gnutls_datum_t *signature)
     struct pollfd p = {.fd = fd, .events = POLLIN};
     int ready;
     do
-        ready = poll(&p, 1, ANSWER_MSECONDS);
+        ready = poll(&p, 1, (int)seconds * 1000);
     while (ready < 0 && errno == EINTR);
     if (ready <= 0)
         return GNUTLS_E_TIMEDOUT;
@@ -96,9 +95,9 @@ static int ask(const struct remote_key *k, const struct keeper_request *request,
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return GNUTLS_E_INTERNAL_ERROR;
-    int result = send_request(k->request_fd, pair[1], request, data);
+    int result = send_request(k->door.request_fd, pair[1], request, data);
     close(pair[1]); /* so that the end of the keeper is the end of file here */
-    result = result == 0 ? read_answer(pair[0], signature) : GNUTLS_E_TIMEDOUT;
+    result = result == 0 ? read_answer(pair[0], k->door.seconds, signature) : GNUTLS_E_TIMEDOUT;
     close(pair[0]);
     return result;
 }
@@ -153,15 +152,14 @@ static void forget(gnutls_privkey_t key, void *userdata)
     free(userdata);
 }
 
-struct gnutls_privkey_st *remotekey_create(int request_fd, uint32_t key, int algorithm,
-                                           unsigned bits)
+struct gnutls_privkey_st *remotekey_create(const struct keeper_door *door, uint32_t key,
+                                           int algorithm, unsigned bits)
 {
     gnutls_privkey_t privkey;
     struct remote_key *k = malloc(sizeof *k);
     if (k == NULL)
         return NULL;
-    *k = (struct remote_key){
-        .request_fd = request_fd, .key = key, .algorithm = algorithm, .bits = bits};
+    *k = (struct remote_key){.door = *door, .key = key, .algorithm = algorithm, .bits = bits};
     if (gnutls_privkey_init(&privkey) != 0) {
         free(k);
         return NULL;

@@ -40,9 +40,15 @@ struct keeper_answer {
 
 struct gnutls_privkey_st;
 
-/* A key that signs by asking. `request_fd` is borrowed and must stay what it is; `algorithm` and
+/* How a service reaches the keeper. */
+struct keeper_door {
+    int request_fd;   /* the workers' end */
+    unsigned seconds; /* how long an answer is waited for */
+};
+
+/* A key that signs by asking. `door` is copied, its descriptor borrowed; `algorithm` and
  * `bits` are those of the public key. Returns NULL when out of memory. */
-struct gnutls_privkey_st *remotekey_create(int request_fd, uint32_t key, int algorithm,
-                                           unsigned bits);
+struct gnutls_privkey_st *remotekey_create(const struct keeper_door *door, uint32_t key,
+                                           int algorithm, unsigned bits);
 
 #endif

@@ -283,6 +283,28 @@ void tls_feed(struct tls *t, const void *data, size_t len)
     t->heard = true;
 }
 
+/* OpenSSL refuses a certificate in TLS 1.3 with an alert in clear, where everything else is
+ * encrypted already: GnuTLS can only report that it does not decrypt. The record that it has just
+ * been given is still in our buffer. */
+static bool was_clear_alert(const struct tls *t, gnutls_alert_description_t *alert)
+{
+    enum { RECORD = 7, TYPE_ALERT = 21, FATAL = 2 };
+    if (t->in_start < RECORD)
+        return false;
+    const unsigned char *r = t->in + t->in_start - RECORD;
+    *alert = (gnutls_alert_description_t)r[6];
+    return r[0] == TYPE_ALERT && r[1] == 3 && r[3] == 0 && r[4] == 2 && r[5] == FATAL;
+}
+
+static void explain_alert(struct tls *t, gnutls_alert_description_t alert)
+{
+    bool distrust = alert == GNUTLS_A_UNKNOWN_CA || alert == GNUTLS_A_BAD_CERTIFICATE ||
+                    alert == GNUTLS_A_CERTIFICATE_EXPIRED || alert == GNUTLS_A_CERTIFICATE_UNKNOWN;
+    const char *name = gnutls_alert_get_name(alert);
+    snprintf(t->error, sizeof t->error, "client sent the alert '%s'%s", name != NULL ? name : "?",
+             distrust ? ": it does not trust our certificate" : "");
+}
+
 /* What a failed handshake means to somebody who has to mend it. */
 static void explain(struct tls *t, int r)
 {
@@ -327,18 +349,13 @@ static void explain(struct tls *t, int r)
         text = "the keeper of the private key did not answer";
         break;
     }
-    if (r == GNUTLS_E_FATAL_ALERT_RECEIVED) {
-        gnutls_alert_description_t alert = gnutls_alert_get(t->session);
-        bool distrust = alert == GNUTLS_A_UNKNOWN_CA || alert == GNUTLS_A_BAD_CERTIFICATE ||
-                        alert == GNUTLS_A_CERTIFICATE_EXPIRED ||
-                        alert == GNUTLS_A_CERTIFICATE_UNKNOWN;
-        snprintf(t->error, sizeof t->error, "client sent the alert '%s'%s",
-                 gnutls_alert_get_name(alert),
-                 distrust ? ": it does not trust our certificate" : "");
-    } else {
+    gnutls_alert_description_t alert = gnutls_alert_get(t->session);
+    if (r == GNUTLS_E_FATAL_ALERT_RECEIVED ||
+        (r == GNUTLS_E_DECRYPTION_FAILED && !t->done && was_clear_alert(t, &alert)))
+        explain_alert(t, alert);
+    else
         snprintf(t->error, sizeof t->error, "%s (%s)", text != NULL ? text : gnutls_strerror(r),
                  text != NULL ? gnutls_strerror(r) : gnutls_strerror_name(r));
-    }
 }
 
 /* Tells the peer with an alert, as far as it can still be told. */

@@ -123,7 +123,7 @@ enum enddata_found enddata_normalize(struct enddata *e, const char *data, size_t
                 i++;
             }
         } else {
-            out[n++] = c;
+            out[n++] = c != '\0' ? c : ' ';
             i++;
         }
         for (size_t k = from; k < n; k++) {

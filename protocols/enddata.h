@@ -12,7 +12,8 @@
 
 enum bare_newline {
     BARE_NEWLINE_REFUSE,    /* a look-alike of the end ends the session; the rest passes */
-    BARE_NEWLINE_NORMALIZE, /* bare LF becomes CRLF, bare CR a blank, look-alikes are stuffed */
+    BARE_NEWLINE_NORMALIZE, /* bare LF becomes CRLF, bare CR and NUL a blank, look-alikes are
+                               stuffed */
     BARE_NEWLINE_PASS,      /* every byte passes; only CRLF.CRLF ends the message */
 };
 

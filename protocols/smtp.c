@@ -543,6 +543,8 @@ static enum dialogue_end do_data(struct smtp *s, const struct smtp_command *c,
 {
     (void)c;
     enum dialogue_end end = forward(s, line);
+    if (end == DIALOGUE_GO_ON && s->reply.code / 100 == 3 && s->reply.code != REPLY_SEND_DATA)
+        return distrust_backend(s, "answered DATA with a code that has no meaning there");
     if (end == DIALOGUE_GO_ON)
         end = pass_reply(s, &s->reply);
     if (end != DIALOGUE_GO_ON || s->reply.code != REPLY_SEND_DATA)

@@ -87,6 +87,27 @@ bool address_has_port(const char *text, uint16_t want)
            port == want;
 }
 
+bool address_is_same(const char *a, const char *b)
+{
+    struct parts pa, pb;
+    char error[128];
+    uint16_t port_a, port_b;
+    if (a[0] == '/' || b[0] == '/')
+        return strcmp(a, b) == 0;
+    if (!split(a, &pa, error, sizeof error) || !split(b, &pb, error, sizeof error) ||
+        !find_port(pa.port, &port_a) || !find_port(pb.port, &port_b) || port_a != port_b)
+        return false;
+    const char *host_a = pa.host[0] != '\0' ? pa.host : "0.0.0.0";
+    const char *host_b = pb.host[0] != '\0' ? pb.host : "0.0.0.0";
+    return strcasecmp(host_a, host_b) == 0;
+}
+
+bool address_is_literal(const char *text)
+{
+    struct in6_addr any;
+    return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
+}
+
 bool address_is_local(const char *text)
 {
     struct parts p;

@@ -19,6 +19,10 @@ struct address {
 /* Looks at the form only: no name is looked up. */
 bool address_is_valid(const char *text, char *error, size_t error_size);
 bool address_has_port(const char *text, uint16_t port);
+/* True when both mean the same place to listen on, as far as that shows without a look-up. */
+bool address_is_same(const char *a, const char *b);
+/* True for an IPv4 or IPv6 address without a port. */
+bool address_is_literal(const char *text);
 /* True for /path, localhost, and the literal addresses of the loopback network. */
 bool address_is_local(const char *text);
 

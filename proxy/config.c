@@ -28,7 +28,8 @@ static void tell(struct config *c, bool is_error, const char *where, const char 
 {
     char text[1024], sentence[1400];
     vsnprintf(text, sizeof text, format, ap);
-    snprintf(sentence, sizeof sentence, "%s: %s", where, text);
+    snprintf(sentence, sizeof sentence, "%s%s%s", where != NULL ? where : "",
+             where != NULL ? ": " : "", text);
     if (is_error)
         c->errors++;
     else
@@ -82,6 +83,9 @@ void config_finish(struct config *c)
     for (size_t i = 0; i < c->n_services; i++)
         finish_service(&c->services[i]);
     free(c->services);
+    for (size_t i = 0; i < c->n_origins; i++)
+        free(c->origins[i].where);
+    free(c->origins);
     finish_service(&c->defaults);
     options_finish(c, SCOPE_GLOBAL);
     *c = (struct config){0};
@@ -141,7 +145,8 @@ static void begin_section(struct parser *p, char *text)
 /* A second value would silently win over the first. */
 static bool is_second(struct parser *p, const struct option_row *row)
 {
-    if (row->type == OPTION_LIST || row->type == OPTION_INCLUDE || row->type == OPTION_NOTHING)
+    if (row->type == OPTION_LIST || row->type == OPTION_FILES || row->type == OPTION_INCLUDE ||
+        row->type == OPTION_NOTHING)
         return false;
     for (size_t i = 0; i < p->n_seen; i++)
         if (p->seen[i] == row)
@@ -174,6 +179,30 @@ static void include_directory(struct parser *p, const char *directory)
     free(names);
 }
 
+static void remember_origin(struct parser *p, const struct option_row *row)
+{
+    struct config *c = p->config;
+    c->origins = memory_resize(c->origins, (c->n_origins + 1) * sizeof *c->origins);
+    c->origins[c->n_origins++] = (struct origin){
+        .service = (int)c->n_services - 1, .row = row, .where = memory_strdup(p->where)};
+}
+
+const char *config_where(const struct config *c, const struct service *s, const char *option)
+{
+    int service = s != NULL ? (int)(s - c->services) : -1;
+    const char *found = s != NULL ? s->where : "ehlock";
+    for (size_t i = 0; i < c->n_origins; i++) {
+        const struct origin *o = &c->origins[i];
+        if (strcasecmp(o->row->name, option) != 0)
+            continue;
+        if (o->service == service)
+            return o->where;
+        if (o->service == -1)
+            found = o->where;
+    }
+    return found;
+}
+
 static void set_option(struct parser *p, const char *name, const char *value)
 {
     struct config *c = p->config;
@@ -199,6 +228,7 @@ static void set_option(struct parser *p, const char *name, const char *value)
                  : c->n_services > 0        ? (void *)&c->services[c->n_services - 1]
                                             : (void *)&c->defaults;
     const char *wrong = option_set(row, base, value, p->where);
+    remember_origin(p, row);
     if (wrong != NULL)
         config_error(c, p->where, row->type == OPTION_GONE ? "%s: %s" : "%s %s", row->name, wrong);
 }
@@ -277,7 +307,7 @@ static bool read_file(struct config *c, const char *path, int depth, const char 
 
 bool config_read(struct config *c, const char *path)
 {
-    return read_file(c, path, 0, "ehlock");
+    return read_file(c, path, 0, NULL);
 }
 
 bool config_parse(struct config *c, const char *text, size_t len, const char *name)
@@ -317,23 +347,41 @@ static void check_debug(struct config *c)
     const char *level = dot != NULL ? dot + 1 : c->debug;
     int n = 3; /* daemon */
     if (dot != NULL && !word_in(c->debug, (size_t)(dot - c->debug), facilities, &n))
-        config_error(c, "debug", "\"%s\" does not begin with a syslog facility", c->debug);
+        config_error(c, config_where(c, NULL, "debug"),
+                     "debug: \"%s\" does not begin with a syslog facility", c->debug);
     c->log_facility = codes[n];
     if (level[0] >= '0' && level[0] <= '7' && level[1] == '\0')
         c->log_level = level[0] - '0';
     else if (!word_in(level, strlen(level), levels, &c->log_level))
-        config_error(c, "debug", "\"%s\" is no level from 0 to 7 or emerg to debug", level);
+        config_error(c, config_where(c, NULL, "debug"),
+                     "debug: \"%s\" is no level from 0 to 7 or emerg to debug", level);
 }
 
 static void check_addresses(struct config *c, const struct service *s)
 {
     char error[256];
+    if (s->local != NULL && !address_is_literal(s->local))
+        config_error(c, config_where(c, s, "local"), "local: \"%s\" is not an IP address",
+                     s->local);
     for (size_t i = 0; i < s->accept.count; i++)
         if (!address_is_valid(s->accept.items[i].text, error, sizeof error))
             config_error(c, s->accept.items[i].where, "accept: %s", error);
     for (size_t i = 0; i < s->connect.count; i++)
         if (!address_is_valid(s->connect.items[i].text, error, sizeof error))
             config_error(c, s->connect.items[i].where, "connect: %s", error);
+}
+
+/* Of two services on one address only one could be bound. */
+static void check_taken(struct config *c, const struct service *s)
+{
+    for (const struct service *other = c->services; other < s; other++)
+        for (size_t i = 0; i < s->accept.count; i++)
+            for (size_t k = 0; other->sni == NULL && k < other->accept.count; k++)
+                if (address_is_same(s->accept.items[i].text, other->accept.items[k].text))
+                    config_error(c, s->accept.items[i].where,
+                                 "accept = %s: [%s] listens there already, see %s",
+                                 s->accept.items[i].text, other->name,
+                                 other->accept.items[k].where);
 }
 
 static void check_protocol(struct config *c, struct service *s)
@@ -344,8 +392,8 @@ static void check_protocol(struct config *c, struct service *s)
     }
     s->protocol = protocol_find(s->protocol_name);
     if (s->protocol == NULL)
-        config_error(c, s->where, "[%s] protocol = %s is not known here; smtp and lmtp are",
-                     s->name, s->protocol_name);
+        config_error(c, config_where(c, s, "protocol"),
+                     "protocol = %s is not known here; smtp and lmtp are", s->protocol_name);
 }
 
 static void compile_patterns(struct config *c, struct service *s)
@@ -383,14 +431,14 @@ static void check_certificates(struct config *c, const struct service *s)
     for (size_t i = 0; i < s->cert.count; i++)
         check_key_file(c, i < s->key.count ? &s->key.items[i] : &s->cert.items[i]);
     if (s->ca_file != NULL && access(s->ca_file, R_OK) != 0)
-        config_error(c, s->where, "[%s] CAfile: cannot read %s: %s", s->name, s->ca_file,
+        config_error(c, config_where(c, s, "CAfile"), "CAfile: cannot read %s: %s", s->ca_file,
                      strerror(errno));
 }
 
 static void check_combinations(struct config *c, const struct service *s)
 {
     if (s->client)
-        config_error(c, s->where, "[%s] client = yes is not in this version", s->name);
+        config_error(c, config_where(c, s, "client"), "client = yes is not in this version");
     if (s->accept.count == 0)
         config_error(c, s->where, "[%s] needs accept = [HOST:]PORT", s->name);
     if (s->connect.count == 0)
@@ -450,16 +498,32 @@ static void check_service(struct config *c, struct service *s)
     }
     check_protocol(c, s);
     check_addresses(c, s);
+    check_taken(c, s);
     compile_patterns(c, s);
     check_certificates(c, s);
     check_combinations(c, s);
 }
 
+/* A daemon leaves the directory that it was started from. */
+static bool make_paths_absolute(struct config *c)
+{
+    char *directory = getcwd(NULL, 0);
+    if (directory == NULL)
+        return false;
+    options_make_absolute(c, SCOPE_GLOBAL, directory);
+    for (size_t i = 0; i < c->n_services; i++)
+        options_make_absolute(&c->services[i], SCOPE_SERVICE, directory);
+    free(directory);
+    return true;
+}
+
 bool config_check(struct config *c)
 {
     char name[256];
+    if (!make_paths_absolute(c))
+        config_error(c, NULL, "the working directory is gone: %s", strerror(errno));
     if (c->n_services == 0)
-        config_error(c, "ehlock", "there is no [service] section: nothing to do");
+        config_error(c, NULL, "there is no [service] section: nothing to do");
     check_debug(c);
     if (c->hostname == NULL) {
         if (gethostname(name, sizeof name) != 0)

@@ -11,6 +11,8 @@
 
 #include "protocols/protocol.h"
 
+struct option_row;
+
 /* What a repeatable option was given, each with "file:line". */
 struct value {
     char *text, *where;
@@ -44,6 +46,13 @@ struct service {
     struct pattern_list hide;        /* hide_capability, compiled */
 };
 
+/* Where an option was set. */
+struct origin {
+    int service; /* its number; -1: before the first section */
+    const struct option_row *row;
+    char *where;
+};
+
 struct config {
     char *setuid_name, *setgid_name, *chroot_dir, *pid_file, *output, *ident, *hostname, *debug;
     int foreground, syslog, log_mode, timeout_drain;
@@ -52,6 +61,8 @@ struct config {
     struct service defaults;     /* service options before the first section */
     struct service *services;
     size_t n_services;
+    struct origin *origins;
+    size_t n_origins;
 
     /* Where complaints go, each "file:line: sentence"; NULL: the log. */
     void (*complain)(void *ctx, bool is_error, const char *sentence);
@@ -75,7 +86,11 @@ bool config_check(struct config *c);
 /* Prints everything with its effective value, in a form that config_read takes. */
 void config_show(const struct config *c, FILE *out);
 
-/* Tells a complaint as config_read does. For options.c and the checks of others. */
+/* "file:line" where the option of that name was set for the service (NULL: for the program), or
+ * where its section begins. Borrowed. */
+const char *config_where(const struct config *c, const struct service *s, const char *option);
+
+/* Tells a complaint as config_read does; `where` may be NULL, if the text says it.  */
 void config_error(struct config *c, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void config_warn(struct config *c, const char *where, const char *format, ...)

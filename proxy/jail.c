@@ -44,25 +44,26 @@ static void find_numbers(const void *ctx, void *result)
         out->gid = gr->gr_gid;
 }
 
-static bool find_user(struct jail *j, const char *user, const char *group, char *error, size_t size)
+static const char *find_user(struct jail *j, const char *user, const char *group, char *error,
+                             size_t size)
 {
     const struct names names = {.user = user, .group = group};
     struct numbers found = {0};
     if (!lookup_apart(find_numbers, &names, &found, sizeof found) || !found.user_found) {
-        snprintf(error, size, "setuid: there is no user \"%s\"", user != NULL ? user : "nobody");
-        return false;
+        snprintf(error, size, "there is no user \"%s\"", user != NULL ? user : "nobody");
+        return "setuid";
     }
     if (!found.group_found) {
-        snprintf(error, size, "setgid: there is no group \"%s\"", group);
-        return false;
+        snprintf(error, size, "there is no group \"%s\"", group);
+        return "setgid";
     }
     if (found.uid == 0) {
-        snprintf(error, size, "setuid: processes that talk to strangers must not be root");
-        return false;
+        snprintf(error, size, "processes that talk to strangers must not be root");
+        return "setuid";
     }
     j->uid = found.uid;
     j->gid = found.gid;
-    return true;
+    return NULL;
 }
 
 /* A directory that has been removed stays usable, and can hold nothing for ever. */
@@ -80,25 +81,25 @@ static int open_empty_directory(void)
     return fd;
 }
 
-bool jail_prepare(struct jail *j, const char *user, const char *group, const char *directory,
-                  char *error, size_t size)
+const char *jail_prepare(struct jail *j, const char *user, const char *group, const char *directory,
+                         char *error, size_t size)
 {
     *j = (struct jail){.root = geteuid() == 0, .uid = getuid(), .gid = getgid(), .root_fd = -1};
     if (!j->root) {
         if (user == NULL && group == NULL && directory == NULL)
-            return true;
+            return NULL;
         snprintf(error, size, "setuid, setgid and chroot need root");
-        return false;
+        return user != NULL ? "setuid" : group != NULL ? "setgid" : "chroot";
     }
-    if (!find_user(j, user, group, error, size))
-        return false;
+    const char *wrong = find_user(j, user, group, error, size);
+    if (wrong != NULL)
+        return wrong;
     j->given = directory != NULL;
     j->root_fd = directory != NULL ? open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC)
                                    : open_empty_directory();
     if (j->root_fd < 0)
-        snprintf(error, size, "chroot: %s: %s", directory != NULL ? directory : "/tmp",
-                 strerror(errno));
-    return j->root_fd >= 0;
+        snprintf(error, size, "%s: %s", directory != NULL ? directory : "/tmp", strerror(errno));
+    return j->root_fd >= 0 ? NULL : "chroot";
 }
 
 static int by_number(const void *a, const void *b)

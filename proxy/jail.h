@@ -21,9 +21,9 @@ struct jail {
 
 /* Decides who and where: `user` and `group` as configured or NULL, `directory` likewise. Without
  * a directory, and as root, an empty one is made and removed again, so that nothing can ever be
- * put into it. False: `error` says what is wrong. */
-bool jail_prepare(struct jail *j, const char *user, const char *group, const char *directory,
-                  char *error, size_t error_size);
+ * put into it. Returns NULL, or the name of the option at fault, and `error` says why. */
+const char *jail_prepare(struct jail *j, const char *user, const char *group, const char *directory,
+                         char *error, size_t error_size);
 
 /* Closes all descriptors but those `n` in `keep` (it is sorted; -1 is passed over) and 0, 1, 2;
  * then chroot (if `locked`), groups, gid, uid, limits, no_new_privs; then the proof. Returns NULL,

@@ -70,6 +70,11 @@ int log_reopen(void)
     return 0;
 }
 
+void log_leave_stderr(void)
+{
+    settings.to_stderr = false;
+}
+
 int log_fd(void)
 {
     return file_fd >= 0 ? file_fd : settings.to_stderr ? STDERR_FILENO : -1;

@@ -25,6 +25,9 @@ int log_open(const struct log_settings *settings);
 /* Opens the file anew, after a rotation. Returns as log_open. */
 int log_reopen(void);
 
+/* Standard error is no longer there for us: a daemon is on its own from here. */
+void log_leave_stderr(void);
+
 /* Descriptor of the log file or of standard error, so that a jailed process can keep it; -1. */
 int log_fd(void);
 /* The descriptor of the connection to syslogd, or -1. */

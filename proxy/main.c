@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -76,7 +77,7 @@ static void open_log(const struct config *c)
     const struct log_settings s = {.level = c->log_level,
                                    .facility = c->log_facility,
                                    .ident = c->ident,
-                                   .to_stderr = c->foreground == FOREGROUND_YES,
+                                   .to_stderr = c->foreground != FOREGROUND_QUIET,
                                    .to_syslog = c->syslog,
                                    .file = c->output,
                                    .overwrite = c->log_mode == LOG_OVERWRITE};
@@ -84,11 +85,13 @@ static void open_log(const struct config *c)
         die(EX_CONFIG, "output: cannot open %s: %s", c->output, strerror(errno));
 }
 
-/* The parent stays until the services run, so that its exit status tells whether they do. */
+/* The parent stays until the services run, so that its exit status tells whether they do. The
+ * child has the terminal for its complaints until then. */
 static int go_to_background(void)
 {
     int ready[2];
     char byte;
+    int status;
     if (pipe2(ready, O_CLOEXEC) != 0)
         die(EX_OSERR, "pipe: %s", strerror(errno));
     pid_t pid = fork();
@@ -96,25 +99,14 @@ static int go_to_background(void)
         die(EX_OSERR, "fork: %s", strerror(errno));
     if (pid > 0) {
         close(ready[1]);
-        ssize_t n = read(ready[0], &byte, 1);
-        _exit(n == 1 ? 0 : EX_UNAVAILABLE);
+        if (read(ready[0], &byte, 1) == 1)
+            _exit(0);
+        _exit(waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status)
+                                                                   : EX_UNAVAILABLE);
     }
     close(ready[0]);
     setsid();
     return ready[1];
-}
-
-static void detach_stdio(bool keep_stderr)
-{
-    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    dup2(fd, STDIN_FILENO);
-    dup2(fd, STDOUT_FILENO);
-    if (!keep_stderr)
-        dup2(fd, STDERR_FILENO);
-    if (fd > STDERR_FILENO)
-        close(fd);
 }
 
 static int check(struct config *c, const char *file)
@@ -131,13 +123,9 @@ static int run(struct config *c, bool foreground)
     int ready_fd = -1;
     if (foreground)
         c->foreground = FOREGROUND_YES;
-    /* Certificates and names are looked at while there is a terminal to complain to. */
-    if (c->foreground == FOREGROUND_NO && !master_check(c))
-        return EX_CONFIG;
     open_log(c);
     if (c->foreground == FOREGROUND_NO)
         ready_fd = go_to_background();
-    detach_stdio(c->foreground == FOREGROUND_YES);
     return master_run(c, ready_fd);
 }
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "certs/keeper.h"
+#include "certs/remotekey.h"
 #include "certs/tickets.h"
 #include "protocols/memory.h"
 #include "proxy/jail.h"
@@ -49,6 +50,7 @@ struct child {
 struct master {
     struct config *config;
     struct jail jail;
+    bool background; /* a daemon, which leaves terminal and directory */
     struct pool *pools;
     size_t n_pools;
     struct child *children; /* as many as all pools may have */
@@ -93,7 +95,11 @@ static size_t collect_sources(const struct config *c, const struct service *s,
                 .cert_file = from->cert.items[i].text,
                 .key_file = i < from->key.count ? from->key.items[i].text : NULL,
                 .ocsp_file = i < from->ocsp_staple.count ? from->ocsp_staple.items[i].text : NULL,
-                .where = from->cert.items[i].where};
+                .cert_where = from->cert.items[i].where,
+                .key_where =
+                    i < from->key.count ? from->key.items[i].where : from->cert.items[i].where,
+                .ocsp_where =
+                    i < from->ocsp_staple.count ? from->ocsp_staple.items[i].where : NULL};
             patterns[n] = from->sni_pattern;
         }
     }
@@ -115,6 +121,21 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Nothing of the terminal and the directory we were started from goes into the workers. */
+static void detach(bool background)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (background) {
+        log_leave_stderr();
+        if (chdir("/") != 0)
+            log_warn_errno("chdir");
+    }
+    for (int i = STDIN_FILENO; fd >= 0 && i <= (background ? STDERR_FILENO : STDOUT_FILENO); i++)
+        dup2(fd, i);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 _Noreturn static void keeper_main(struct master *m, const struct key_group *groups, int report_fd,
                                   int stop_fd)
 {
@@ -124,6 +145,7 @@ _Noreturn static void keeper_main(struct master *m, const struct key_group *grou
     struct keeper *k = keeper_load(groups, m->n_pools, report_fd);
     if (k == NULL)
         _exit(EX_CONFIG);
+    detach(m->background);
 
     int *keep = memory_alloc((m->n_pools + 3) * sizeof *keep);
     size_t n = 0;
@@ -149,7 +171,7 @@ static bool start_keeper(struct master *m, char *error, size_t size)
     struct key_group *groups = memory_alloc(m->n_pools * sizeof *groups);
     struct creds **creds = memory_alloc(m->n_pools * sizeof(struct creds *));
     const char ***patterns = memory_alloc(m->n_pools * sizeof *patterns);
-    int *request_fds = memory_alloc(m->n_pools * sizeof *request_fds);
+    struct keeper_door *doors = memory_alloc(m->n_pools * sizeof *doors);
     int report[2] = {-1, -1}, stop[2] = {-1, -1};
     bool ok = false;
 
@@ -161,7 +183,8 @@ static bool start_keeper(struct master *m, char *error, size_t size)
         collect_sources(m->config, p->service, sources, patterns[i]);
         groups[i] =
             (struct key_group){.sources = sources, .count = n, .request_fd = p->request_fds[1]};
-        request_fds[i] = p->request_fds[0];
+        doors[i] = (struct keeper_door){.request_fd = p->request_fds[0],
+                                        .seconds = (unsigned)p->service->timeout_handshake};
     }
     if (pipe2(report, O_CLOEXEC) != 0 || pipe2(stop, O_CLOEXEC) != 0) {
         snprintf(error, size, "pipe: %s", strerror(errno));
@@ -182,7 +205,7 @@ static bool start_keeper(struct master *m, char *error, size_t size)
     close_fd(&m->keeper_stop_fd);
     m->keeper_stop_fd = stop[1];
     stop[1] = -1;
-    ok = creds_read_report(report[0], request_fds, m->n_pools, creds, REPORT_SECONDS, error, size);
+    ok = creds_read_report(report[0], doors, m->n_pools, creds, REPORT_SECONDS, error, size);
     for (size_t i = 0; ok && i < m->n_pools; i++) {
         for (size_t n = 0; n < groups[i].count; n++)
             if (patterns[i][n] != NULL)
@@ -203,7 +226,7 @@ out:
     free(groups);
     free(creds);
     free(patterns);
-    free(request_fds);
+    free(doors);
     return ok;
 }
 
@@ -231,8 +254,8 @@ static bool make_tls(struct master *m, char *error, size_t size)
             .ticket_key = p->service->session_resume ? &m->ticket_key : NULL};
         struct tls_setup *tls = tls_setup_create(&params, reason, sizeof reason);
         if (tls == NULL) {
-            snprintf(error, size, "%s: [%s] priority: %s", p->service->where, p->service->name,
-                     reason);
+            snprintf(error, size, "%s: priority: %s",
+                     config_where(m->config, p->service, "priority"), reason);
             return false;
         }
         tls_setup_destroy(p->tls);
@@ -306,10 +329,22 @@ static bool make_pool(struct master *m, const struct service *s, char *error, si
     return true;
 }
 
+static bool prepare_jail(struct master *m, char *error, size_t size)
+{
+    const struct config *c = m->config;
+    char reason[256];
+    const char *wrong = jail_prepare(&m->jail, c->setuid_name, c->setgid_name, c->chroot_dir,
+                                     reason, sizeof reason);
+    if (wrong != NULL)
+        snprintf(error, size, "%s: %s: %s", config_where(c, NULL, wrong), wrong, reason);
+    return wrong == NULL;
+}
+
 /* Everything up to binding. */
-static bool prepare(struct master *m, struct config *c, char *error, size_t size)
+static bool prepare(struct master *m, struct config *c, bool background, char *error, size_t size)
 {
     *m = (struct master){.config = c,
+                         .background = background,
                          .keeper_stop_fd = -1,
                          .notify_fd = -1,
                          .signal_fd = -1,
@@ -320,8 +355,7 @@ static bool prepare(struct master *m, struct config *c, char *error, size_t size
         snprintf(error, size, "%s", strerror(errno));
         return false;
     }
-    if (!tls_global_init(error, size) ||
-        !jail_prepare(&m->jail, c->setuid_name, c->setgid_name, c->chroot_dir, error, size))
+    if (!tls_global_init(error, size) || !prepare_jail(m, error, size))
         return false;
     if (ticket_key_make(&m->ticket_key) != 0) {
         snprintf(error, size, "no random numbers for the ticket key");
@@ -362,9 +396,9 @@ bool master_check(struct config *c)
 {
     struct master m;
     char error[1024];
-    bool ok = prepare(&m, c, error, sizeof error);
+    bool ok = prepare(&m, c, false, error, sizeof error);
     if (!ok)
-        config_error(c, "ehlock", "%s", error);
+        config_error(c, NULL, "%s", error);
     take_down(&m);
     return ok;
 }
@@ -641,7 +675,7 @@ static bool bind_all(struct master *m, char *error, size_t size)
     return true;
 }
 
-static void announce(const struct master *m, int ready_fd)
+static void announce(const struct master *m)
 {
     for (size_t i = 0; i < m->n_pools; i++) {
         const struct pool *p = &m->pools[i];
@@ -649,12 +683,16 @@ static void announce(const struct master *m, int ready_fd)
             log_notice("service=%s listening on %s for %s", p->service->name,
                        p->listeners.addresses[n].text, p->backends.addresses[0].text);
     }
+}
+
+static void tell_ready(int ready_fd)
+{
     log_notice("ready, GnuTLS %s", tls_library_version());
-    if (ready_fd >= 0) {
-        if (write(ready_fd, "", 1) < 0)
-            log_warn_errno("the starting process is gone");
-        close(ready_fd);
-    }
+    if (ready_fd < 0)
+        return;
+    if (write(ready_fd, "", 1) < 0)
+        log_warn_errno("the starting process is gone");
+    close(ready_fd);
 }
 
 static bool write_pid(const char *path)
@@ -673,7 +711,7 @@ int master_run(struct config *c, int ready_fd)
     int status = EX_CONFIG;
 
     title_set("master");
-    if (prepare(&m, c, error, sizeof error)) {
+    if (prepare(&m, c, ready_fd >= 0, error, sizeof error)) {
         status = EX_OSERR;
         if (!block_signals(&m))
             snprintf(error, sizeof error, "signals: %s", strerror(errno));
@@ -686,9 +724,11 @@ int master_run(struct config *c, int ready_fd)
     }
     if (status == 0) {
         report_certificates(&m);
+        announce(&m);
+        detach(m.background);
         for (size_t i = 0; i < m.n_pools; i++)
             keep_spares(&m, &m.pools[i], true);
-        announce(&m, ready_fd);
+        tell_ready(ready_fd);
         serve(&m);
         drain(&m);
         if (c->pid_file != NULL)

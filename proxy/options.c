@@ -13,6 +13,14 @@
 #define GLOBAL(member)  SCOPE_GLOBAL, offsetof(struct config, member)
 #define SERVICE(member) SCOPE_SERVICE, offsetof(struct service, member)
 #define YES_NO          "no yes"
+#define NOTHING(name, help)                                                                        \
+    {                                                                                              \
+        name, OPTION_NOTHING, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL, help                              \
+    }
+#define GONE(name, help)                                                                           \
+    {                                                                                              \
+        name, OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL, help                                 \
+    }
 
 static const struct option_row rows[] = {
     /* the program */
@@ -72,11 +80,11 @@ static const struct option_row rows[] = {
     /* TLS */
     {"CAfile", OPTION_FILE, SERVICE(ca_file), NULL, 0, 0, NULL,
      "certificates of authorities (checked to be readable; client certificates are not asked for)"},
-    {"cert", OPTION_LIST, SERVICE(cert), NULL, 0, 0, NULL,
+    {"cert", OPTION_FILES, SERVICE(cert), NULL, 0, 0, NULL,
      "PEM file: certificate, then its issuers; several: SNI chooses, the first is for the rest"},
-    {"key", OPTION_LIST, SERVICE(key), NULL, 0, 0, NULL,
+    {"key", OPTION_FILES, SERVICE(key), NULL, 0, 0, NULL,
      "PEM file: private key of the certificate at the same place (default: in the cert file)"},
-    {"ocspStaple", OPTION_LIST, SERVICE(ocsp_staple), NULL, 0, 0, NULL,
+    {"ocspStaple", OPTION_FILES, SERVICE(ocsp_staple), NULL, 0, 0, NULL,
      "DER file: OCSP response to staple, for the certificate at the same place"},
     {"priority", OPTION_TEXT, SERVICE(priority), NULL, 0, 0, NULL,
      "GnuTLS priority string (default: TLS 1.2 and 1.3, ECDHE, AEAD)"},
@@ -104,7 +112,7 @@ static const struct option_row rows[] = {
     /* times, in seconds */
     {"TIMEOUTbusy", OPTION_NUMBER, SERVICE(timeout_busy), "300", 1, 86400, NULL,
      "seconds for a reply of the backend (after a message at least 600)"},
-    {"TIMEOUTclose", OPTION_NUMBER, SERVICE(timeout_close), "10", 1, 3600, NULL,
+    {"TIMEOUTclose", OPTION_NUMBER, SERVICE(timeout_close), "10", 0, 3600, NULL,
      "seconds for the client to close after we have"},
     {"TIMEOUTconnect", OPTION_NUMBER, SERVICE(timeout_connect), "10", 1, 3600, NULL,
      "seconds for a connection to one backend"},
@@ -116,100 +124,97 @@ static const struct option_row rows[] = {
      "seconds from connecting to TLS, or to a MAIL accepted in clear"},
 
     /* stunnel has these; here it is so already */
-    {"fips", OPTION_NOTHING, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL, "GnuTLS follows the system"},
-    {"compression", OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
-     "TLS is never compressed (CRIME): leave it out"},
-    {"renegotiation", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "clients cannot renegotiate"},
-    {"reset", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "peers are told what is wrong instead of being reset"},
-    {"sessionCacheSize", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "resumption needs no cache here"},
-    {"sessionCacheTimeout", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "resumption needs no cache here"},
-    {"session", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "resumption needs no cache here"},
-    {"stack", OPTION_NOTHING, SCOPE_SERVICE, 0, NULL, 0, 0, NULL, "there are no threads"},
+    NOTHING("fips", "GnuTLS follows the system"),
+    GONE("compression", "TLS is never compressed (CRIME): leave it out"),
+    NOTHING("renegotiation", "clients cannot renegotiate"),
+    NOTHING("reset", "peers are told what is wrong instead of being reset"),
+    NOTHING("sessionCacheSize", "resumption needs no cache here"),
+    NOTHING("sessionCacheTimeout", "resumption needs no cache here"),
+    NOTHING("session", "resumption needs no cache here"),
+    NOTHING("stack", "there are no threads"),
 
     /* stunnel has these; here they cannot be */
-    {"CApath", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "put the certificates into one file and name it with CAfile ="},
-    {"CRLfile", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for: leave it out"},
-    {"CRLpath", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for: leave it out"},
-    {"checkEmail", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for: leave it out"},
-    {"checkHost", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for: leave it out"},
-    {"checkIP", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for: leave it out"},
-    {"ciphers", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "GnuTLS knows no OpenSSL cipher lists: leave it out, or write priority = SECURE128 or the "
-     "like"},
-    {"ciphersuites", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "write priority = with +AES-256-GCM and the like, or leave it out"},
-    {"config", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "OpenSSL commands mean nothing to GnuTLS: write priority ="},
-    {"curve", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "write priority = with +GROUP-X25519 and the like, or leave it out"},
-    {"curves", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "write priority = with +GROUP-X25519 and the like, or leave it out"},
-    {"delay", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "names in connect are looked up at start: leave it out"},
-    {"EGD", OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
-     "the kernel has the random numbers: leave it out"},
-    {"engine", OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
-     "GnuTLS has no engines: give the key as a file"},
-    {"exec", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "backends that are programs are not in this version: start the MTA on a port and write "
-     "connect ="},
-    {"execArgs", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "backends that are programs are not in this version: start the MTA on a port and write "
-     "connect ="},
-    {"ident", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "RFC 1413 is not asked: leave it out"},
-    {"libwrap", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "use the packet filter in place of tcp wrappers"},
-    {"options", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "OpenSSL options mean nothing to GnuTLS; old versions of TLS are off: leave it out"},
-    {"OCSP", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "fetch the response with another program (ocsptool) and write ocspStaple = FILE"},
-    {"PSKsecrets", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "pre-shared keys are not supported: use a certificate"},
-    {"redirect", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for: leave it out"},
-    {"requireCert", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for in this version"},
-    {"retry", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL, "leave it out"},
-    {"RNDfile", OPTION_GONE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
-     "the kernel has the random numbers: leave it out"},
-    {"securityLevel", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "write priority = with %PROFILE_MEDIUM, %PROFILE_HIGH or %PROFILE_ULTRA"},
-    {"socket", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "TCP_NODELAY and SO_REUSEADDR are set, other socket options cannot be: leave it out"},
-    {"sslVersion", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "write priority = NORMAL:-VERS-ALL:+VERS-TLS1.3 or the like; TLS 1.2 is the least by default"},
-    {"sslVersionMax", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "write priority = NORMAL:-VERS-ALL:+VERS-TLS1.2 or the like"},
-    {"sslVersionMin", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "TLS 1.2 is the least by default: leave it out, or write priority ="},
-    {"ticketKeySecret", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "ticket keys are made anew every day: leave it out"},
-    {"ticketMacSecret", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "ticket keys are made anew every day: leave it out"},
-    {"transparent", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "not in this version: see local ="},
-    {"verify", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for in this version"},
-    {"verifyChain", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for in this version"},
-    {"verifyPeer", OPTION_GONE, SCOPE_SERVICE, 0, NULL, 0, 0, NULL,
-     "client certificates are not asked for in this version"},
+    GONE("CAengine", "put the certificates into one file and name it with CAfile ="),
+    GONE("CAstore", "put the certificates into one file and name it with CAfile ="),
+    GONE("OCSPaia",
+         "fetch the response with another program (ocsptool) and write ocspStaple = FILE"),
+    GONE("OCSPflag",
+         "fetch the response with another program (ocsptool) and write ocspStaple = FILE"),
+    GONE("OCSPnonce",
+         "fetch the response with another program (ocsptool) and write ocspStaple = FILE"),
+    GONE("OCSPrequire",
+         "fetch the response with another program (ocsptool) and write ocspStaple = FILE"),
+    GONE("PSKidentity", "pre-shared keys are not supported: use a certificate"),
+    GONE("RNDbytes", "the kernel has the random numbers: leave it out"),
+    GONE("RNDoverwrite", "the kernel has the random numbers: leave it out"),
+    GONE("TIMEOUTocsp", "no OCSP responder is asked: leave it out, see ocspStaple"),
+    GONE("engineCtrl", "GnuTLS has no engines: give the key as a file"),
+    GONE("engineDefault", "GnuTLS has no engines: give the key as a file"),
+    GONE("engineId", "GnuTLS has no engines: give the key as a file"),
+    GONE("engineNum", "GnuTLS has no engines: give the key as a file"),
+    GONE("provider", "GnuTLS has no providers: give the key as a file"),
+    GONE("providerParameter", "GnuTLS has no providers: give the key as a file"),
+    GONE("logId", "lines of one session carry the worker's process number: leave it out"),
+    GONE("protocolAuthentication", "the client side is not in this version: leave it out"),
+    GONE("protocolDomain", "the client side is not in this version: leave it out"),
+    GONE("protocolHeader", "the client side is not in this version: leave it out"),
+    GONE("protocolHost", "the client side is not in this version: leave it out"),
+    GONE("protocolPassword", "the client side is not in this version: leave it out"),
+    GONE("protocolUsername", "the client side is not in this version: leave it out"),
+    GONE("pty", "backends that are programs are not in this version: leave it out"),
+    GONE("sessiond", "tickets resume sessions without a cache daemon: leave it out"),
+    GONE("setEnv", "set the environment where ehlock is started, in the unit file for example"),
+    GONE("CApath", "put the certificates into one file and name it with CAfile ="),
+    GONE("CRLfile", "client certificates are not asked for: leave it out"),
+    GONE("CRLpath", "client certificates are not asked for: leave it out"),
+    GONE("checkEmail", "client certificates are not asked for: leave it out"),
+    GONE("checkHost", "client certificates are not asked for: leave it out"),
+    GONE("checkIP", "client certificates are not asked for: leave it out"),
+    GONE("ciphers",
+         "GnuTLS knows no OpenSSL cipher lists: leave it out, or write priority = SECURE128 or the "
+         "like"),
+    GONE("ciphersuites", "write priority = with +AES-256-GCM and the like, or leave it out"),
+    GONE("config", "OpenSSL commands mean nothing to GnuTLS: write priority ="),
+    GONE("curve", "write priority = with +GROUP-X25519 and the like, or leave it out"),
+    GONE("curves", "write priority = with +GROUP-X25519 and the like, or leave it out"),
+    GONE("delay", "names in connect are looked up at start: leave it out"),
+    GONE("EGD", "the kernel has the random numbers: leave it out"),
+    GONE("engine", "GnuTLS has no engines: give the key as a file"),
+    GONE("exec",
+         "backends that are programs are not in this version: start the MTA on a port and write "
+         "connect ="),
+    GONE("execArgs",
+         "backends that are programs are not in this version: start the MTA on a port and write "
+         "connect ="),
+    GONE("ident", "RFC 1413 is not asked: leave it out"),
+    GONE("libwrap", "use the packet filter in place of tcp wrappers"),
+    GONE("options",
+         "OpenSSL options mean nothing to GnuTLS; old versions of TLS are off: leave it out"),
+    GONE("OCSP", "fetch the response with another program (ocsptool) and write ocspStaple = FILE"),
+    GONE("PSKsecrets", "pre-shared keys are not supported: use a certificate"),
+    GONE("redirect", "client certificates are not asked for: leave it out"),
+    GONE("requireCert", "client certificates are not asked for in this version"),
+    GONE("retry", "leave it out"),
+    GONE("RNDfile", "the kernel has the random numbers: leave it out"),
+    GONE("securityLevel", "write priority = with %PROFILE_MEDIUM, %PROFILE_HIGH or %PROFILE_ULTRA"),
+    GONE("socket",
+         "TCP_NODELAY and SO_REUSEADDR are set, other socket options cannot be: leave it out"),
+    GONE("sslVersion", "write priority = NORMAL:-VERS-ALL:+VERS-TLS1.3 or the like; TLS 1.2 is the "
+                       "least by default"),
+    GONE("sslVersionMax", "write priority = NORMAL:-VERS-ALL:+VERS-TLS1.2 or the like"),
+    GONE("sslVersionMin", "TLS 1.2 is the least by default: leave it out, or write priority ="),
+    GONE("ticketKeySecret", "ticket keys are made anew every day: leave it out"),
+    GONE("ticketMacSecret", "ticket keys are made anew every day: leave it out"),
+    GONE("transparent", "not in this version: see local ="),
+    GONE("verify", "client certificates are not asked for in this version"),
+    GONE("verifyChain", "client certificates are not asked for in this version"),
+    GONE("verifyPeer", "client certificates are not asked for in this version"),
 };
 #undef GLOBAL
 #undef SERVICE
 #undef YES_NO
+#undef NOTHING
+#undef GONE
 
 const struct option_row *option_at(size_t n)
 {
@@ -316,6 +321,7 @@ const char *option_set(const struct option_row *row, void *base, const char *val
     case OPTION_CHOICE:
         return set_choice(row, base, value);
     case OPTION_LIST:
+    case OPTION_FILES:
         if (as_list(row, base)->inherited)
             empty_list(as_list(row, base));
         add_to_list(as_list(row, base), value, where);
@@ -336,6 +342,11 @@ static bool is_text(const struct option_row *row)
     return row->type == OPTION_TEXT || row->type == OPTION_FILE;
 }
 
+static bool is_list(const struct option_row *row)
+{
+    return row->type == OPTION_LIST || row->type == OPTION_FILES;
+}
+
 void options_init(void *base, enum option_scope scope)
 {
     const struct option_row *row;
@@ -353,7 +364,7 @@ void options_finish(void *base, enum option_scope scope)
         if (is_text(row)) {
             free(*as_text(row, base));
             *as_text(row, base) = NULL;
-        } else if (row->type == OPTION_LIST) {
+        } else if (is_list(row)) {
             empty_list(as_list(row, base));
         }
     }
@@ -368,7 +379,7 @@ void options_inherit(struct service *to, const struct service *from)
         if (is_text(row)) {
             const char *text = *as_text(row, from);
             *as_text(row, to) = text != NULL ? memory_strdup(text) : NULL;
-        } else if (row->type == OPTION_LIST) {
+        } else if (is_list(row)) {
             const struct values *list = as_list(row, from);
             for (size_t n = 0; n < list->count; n++)
                 add_to_list(as_list(row, to), list->items[n].text, list->items[n].where);
@@ -393,10 +404,34 @@ void options_show(const void *base, enum option_scope scope, FILE *out)
         } else if (row->type == OPTION_CHOICE) {
             size_t len = nth_word(row->choices, *as_int(row, base), &word);
             fprintf(out, "%s = %.*s\n", row->name, (int)len, word);
-        } else if (row->type == OPTION_LIST) {
+        } else if (is_list(row)) {
             for (size_t n = 0; n < as_list(row, base)->count; n++)
                 fprintf(out, "%s = %s\n", row->name, as_list(row, base)->items[n].text);
         }
+    }
+}
+
+static void make_absolute(char **path, const char *directory)
+{
+    size_t size = strlen(*path) + strlen(directory) + 2;
+    if ((*path)[0] == '/')
+        return;
+    char *whole = memory_alloc(size);
+    snprintf(whole, size, "%s/%s", directory, *path);
+    free(*path);
+    *path = whole;
+}
+
+void options_make_absolute(void *base, enum option_scope scope, const char *directory)
+{
+    const struct option_row *row;
+    for (size_t i = 0; (row = option_at(i)) != NULL; i++) {
+        if (row->scope != scope)
+            continue;
+        if (row->type == OPTION_FILE && *as_text(row, base) != NULL)
+            make_absolute(as_text(row, base), directory);
+        for (size_t n = 0; row->type == OPTION_FILES && n < as_list(row, base)->count; n++)
+            make_absolute(&as_list(row, base)->items[n].text, directory);
     }
 }
 

@@ -17,6 +17,7 @@ enum option_type {
     OPTION_NUMBER,  /* decimal, min .. max */
     OPTION_CHOICE,  /* one of the words in `choices`, stored as its index */
     OPTION_LIST,    /* text, repeatable */
+    OPTION_FILES,   /* paths, repeatable */
     OPTION_INCLUDE, /* a directory of further files */
     OPTION_NOTHING, /* stunnel has it, here it is so already: accepted */
     OPTION_GONE,    /* stunnel has it, here it cannot be: an error; `help` says what to write */
@@ -52,6 +53,9 @@ void options_show(const void *base, enum option_scope scope, FILE *out);
 void options_init(void *base, enum option_scope scope);
 void options_finish(void *base, enum option_scope scope);
 void options_inherit(struct service *to, const struct service *from);
+
+/* Puts the directory in front of every path that does not begin with '/'. */
+void options_make_absolute(void *base, enum option_scope scope, const char *directory);
 
 /* --help: every option with its default and its line. */
 void options_help(FILE *out);

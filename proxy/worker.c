@@ -68,16 +68,6 @@ static void enter_jail(struct pool *pool, const struct jail *jail)
     _exit(WORKER_EXIT_JAIL);
 }
 
-/* Sanitizers look for leaks when a process exits in the ordinary way; that costs time. */
-_Noreturn static void leave(int status)
-{
-#ifdef EHLOCK_SANITIZED
-    exit(status);
-#else
-    _exit(status);
-#endif
-}
-
 /* The master is asked for more workers when half of the spare ones are left, so that it forks
  * several at a time. */
 static void tell_master(const struct pool *pool, unsigned idle)
@@ -129,7 +119,7 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     enter_jail(pool, jail);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != master)
-        leave(0);
+        _exit(0);
 
     int left = pool->service->connections_per_worker;
     while (left > 0 && !own.stopping) {
@@ -143,5 +133,5 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
             rest();
         }
     }
-    leave(0);
+    _exit(0);
 }

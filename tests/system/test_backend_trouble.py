@@ -436,5 +436,6 @@ def test_odd_answer_to_data_does_not_let_the_body_become_commands(wrap, pki, rep
             client.envelope()
             answer = client.command("DATA")
             assert answer.code != 354
-            client.send_line("NOOP")
-            assert client.read_reply().code in (250, 421)
+            if answer.code != 421:  # which is the last word
+                client.send_line("NOOP")
+                assert client.read_reply().code in (250, 421)
