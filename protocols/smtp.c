@@ -172,33 +172,49 @@ static bool is_success(const struct reply *r)
     return r->code / 100 == 2;
 }
 
-/* Sends `len` bytes to the backend and reads its reply. A failure to send is left for the read to
- * find: the backend may have said 421 before it closed. */
-static enum dialogue_end ask(struct smtp *s, const char *data, size_t len)
+/* Whether the backend has said something that nobody asked for, which would pass for the answer to
+ * what is asked next. */
+static bool is_out_of_turn(const struct smtp *s)
+{
+    return wire_buffered(s->d->backend, NULL) > 0;
+}
+
+/* Sends what was put and reads the reply to it. A failure to send is left for the read to find: the
+ * backend may have said 421 before it closed. */
+static enum dialogue_end exchange(struct smtp *s, enum wire_status put)
 {
     unsigned seconds = s->d->policy->busy_seconds;
-    int64_t deadline = wire_deadline(seconds);
-    if (wire_buffered(s->d->backend, NULL) > 0)
-        return distrust_backend(s, "spoke out of turn");
-    enum wire_status status = wire_put(s->d->backend, data, len, deadline);
-    if (status == WIRE_OK)
-        status = wire_flush(s->d->backend, deadline);
+    enum wire_status status =
+        put == WIRE_OK ? wire_flush(s->d->backend, wire_deadline(seconds)) : put;
     if (status == WIRE_TIMEOUT || status == WIRE_CANCELLED)
         return lost_backend(s, status);
     return read_reply(s, seconds);
 }
 
+/* A command of our own. */
+static enum dialogue_end ask(struct smtp *s, const char *command)
+{
+    if (is_out_of_turn(s))
+        return distrust_backend(s, "spoke out of turn");
+    return exchange(s, wire_put(s->d->backend, command, strlen(command),
+                                wire_deadline(s->d->policy->busy_seconds)));
+}
+
 /* The client's line, byte for byte. Only a bare LF that the administrator wants mended is. */
+static enum wire_status put_line(struct smtp *s, const struct line *line, int64_t deadline)
+{
+    bool mend = !line->crlf && s->d->policy->bare_newline == BARE_NEWLINE_NORMALIZE;
+    enum wire_status status =
+        wire_put(s->d->backend, line->data, mend ? line->text_len : line->len, deadline);
+    return status == WIRE_OK && mend ? wire_put(s->d->backend, "\r\n", 2, deadline) : status;
+}
+
+/* A command of the client. */
 static enum dialogue_end forward(struct smtp *s, const struct line *line)
 {
-    if (line->crlf || s->d->policy->bare_newline != BARE_NEWLINE_NORMALIZE)
-        return ask(s, line->data, line->len);
-    char *mended = memory_alloc(line->text_len + 2);
-    memcpy(mended, line->data, line->text_len);
-    memcpy(mended + line->text_len, "\r\n", 2);
-    enum dialogue_end end = ask(s, mended, line->text_len + 2);
-    free(mended);
-    return end;
+    if (is_out_of_turn(s))
+        return distrust_backend(s, "spoke out of turn");
+    return exchange(s, put_line(s, line, wire_deadline(s->d->policy->busy_seconds)));
 }
 
 /* Forwards a command that carries nothing but its line, and passes the reply on. */
@@ -351,7 +367,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     if (!d->tls_ready(d))
         return refuse(s, 454, "4.7.0", "TLS is not available at the moment");
 
-    enum dialogue_end end = ask(s, "RSET\r\n", 6);
+    enum dialogue_end end = ask(s, "RSET\r\n");
     if (end != DIALOGUE_GO_ON)
         return end;
     if (s->reply.code == REPLY_CLOSING)
@@ -409,6 +425,7 @@ static enum dialogue_end do_rcpt(struct smtp *s, const struct smtp_command *c,
  * since it will not read a reply before it has said everything. */
 struct body {
     bool backend_gone;
+    bool spoke_early; /* the backend has replied before it was given the end */
     enum wire_status why;
 };
 
@@ -418,14 +435,6 @@ static void put_body(struct smtp *s, struct body *b, const char *data, size_t le
         return;
     b->why = wire_put(s->d->backend, data, len, wire_deadline(s->d->policy->busy_seconds));
     b->backend_gone = b->why != WIRE_OK;
-}
-
-static void put_line(struct smtp *s, struct body *b, const struct line *line)
-{
-    bool mend = !line->crlf && s->d->policy->bare_newline == BARE_NEWLINE_NORMALIZE;
-    put_body(s, b, line->data, mend ? line->text_len : line->len);
-    if (mend)
-        put_body(s, b, "\r\n", 2);
 }
 
 static void flush_body(struct smtp *s, struct body *b)
@@ -441,7 +450,13 @@ static enum dialogue_end more_body(struct smtp *s, struct body *b)
     flush_body(s, b);
     if (b->why == WIRE_CANCELLED)
         return lost_backend(s, b->why);
-    enum wire_status status = wire_fill(s->d->client, wire_deadline(s->d->policy->idle_seconds));
+    /* Replies of a pipelined group must not be held back: the client may wait for those to MAIL and
+     * RCPT before it sends the octets of its chunk (RFC 2920 §3.2). */
+    int64_t deadline = wire_deadline(s->d->policy->idle_seconds);
+    enum wire_status status = wire_flush(s->d->client, deadline);
+    if (status == WIRE_OK)
+        status = wire_fill(s->d->client, deadline);
+
     return status == WIRE_OK ? DIALOGUE_GO_ON : lost_client(s, status);
 }
 
@@ -465,8 +480,9 @@ static enum dialogue_end body_undelivered(struct smtp *s, const struct body *b)
     return DIALOGUE_LOST;
 }
 
-/* One reply, or in LMTP one for each accepted recipient (RFC 2033 §4.2). */
-static enum dialogue_end read_verdicts(struct smtp *s)
+/* One reply, or in LMTP one for each accepted recipient (RFC 2033 §4.2). A refusal may come before
+ * the message is there; an acceptance that does (`early`) accepts nothing. */
+static enum dialogue_end read_verdicts(struct smtp *s, bool early)
 {
     unsigned n = s->lmtp && s->recipients > 0 ? s->recipients : 1;
     unsigned seconds = s->d->policy->busy_seconds;
@@ -474,15 +490,19 @@ static enum dialogue_end read_verdicts(struct smtp *s)
     for (unsigned i = 0; i < n; i++) {
         enum dialogue_end end =
             read_reply(s, seconds > DATA_DONE_SECONDS ? seconds : DATA_DONE_SECONDS);
+        if (end == DIALOGUE_GO_ON && s->reply.code / 100 == 3)
+            return distrust_backend(s, "asked for data after the message");
+        if (end == DIALOGUE_GO_ON && early && is_success(&s->reply))
+            return distrust_backend(s, "accepted a message before its end");
         if (end == DIALOGUE_GO_ON)
             end = pass_reply(s, &s->reply);
         if (end != DIALOGUE_GO_ON)
             return end;
-        accepted = accepted || is_success(&s->reply);
-    }
-    if (accepted) {
-        s->d->tally.messages++;
-        s->useless = 0;
+        if (is_success(&s->reply) && !accepted) {
+            accepted = true;
+            s->d->tally.messages++;
+            s->useless = 0;
+        }
     }
     forget_transaction(s);
     return DIALOGUE_GO_ON;
@@ -504,10 +524,14 @@ static enum dialogue_end copy_unchanged(struct smtp *s, struct body *b)
         const char *data;
         size_t pass, len = wire_buffered(s->d->client, &data);
         enum enddata_found found = enddata_scan(&e, data, len, &pass);
+        b->spoke_early =
+            b->spoke_early || (found == ENDDATA_COMPLETE && wire_readable(s->d->backend));
         put_body(s, b, data, pass);
         wire_consume(s->d->client, pass);
-        if (found == ENDDATA_LOOKALIKE)
+        if (found == ENDDATA_LOOKALIKE) {
+            flush_body(s, b);
             return refuse_lookalike(s);
+        }
         if (found == ENDDATA_COMPLETE)
             return DIALOGUE_GO_ON;
         enum dialogue_end end = more_body(s, b);
@@ -526,6 +550,8 @@ static enum dialogue_end copy_normalized(struct smtp *s, struct body *b)
         const char *data;
         size_t used, written, len = wire_buffered(s->d->client, &data);
         enum enddata_found found = enddata_normalize(&e, data, len, &used, out, &written);
+        b->spoke_early =
+            b->spoke_early || (found == ENDDATA_COMPLETE && wire_readable(s->d->backend));
         put_body(s, b, out, written);
         wire_consume(s->d->client, used);
         if (found == ENDDATA_COMPLETE)
@@ -564,7 +590,7 @@ static enum dialogue_end do_data(struct smtp *s, const struct smtp_command *c,
     if (b.backend_gone)
         return body_undelivered(s, &b);
     s->d->step = "reading the backend's reply to the message";
-    return read_verdicts(s);
+    return read_verdicts(s, b.spoke_early);
 }
 
 /* Takes exactly `size` octets from the client (RFC 3030 §2): binary, nothing is looked at. */
@@ -623,9 +649,12 @@ static enum dialogue_end do_bdat(struct smtp *s, const struct smtp_command *c,
         return refuse_and_close(s, 501, "5.5.4", "Syntax: BDAT count [LAST]");
     b.backend_gone = bdat_refused(s, &code, &enhanced, &text);
     bool refused = b.backend_gone;
-    if (wire_buffered(s->d->backend, NULL) > 0)
+    if (is_out_of_turn(s))
         return distrust_backend(s, "spoke out of turn");
-    put_line(s, &b, line); /* a copy: the client's buffer moves from here on */
+    if (!refused) { /* a copy: the client's buffer moves from here on */
+        b.why = put_line(s, line, wire_deadline(s->d->policy->busy_seconds));
+        b.backend_gone = b.why != WIRE_OK;
+    }
     s->d->step = "passing a chunk of the message";
     wire_expect_bulk(s->d->client);
     enum dialogue_end end = copy_chunk(s, &b, size);
@@ -638,8 +667,10 @@ static enum dialogue_end do_bdat(struct smtp *s, const struct smtp_command *c,
         return body_undelivered(s, &b);
     s->d->step = "reading the backend's reply to a chunk";
     if (last)
-        return read_verdicts(s);
+        return read_verdicts(s, false);
     end = read_reply(s, s->d->policy->busy_seconds);
+    if (end == DIALOGUE_GO_ON && s->reply.code / 100 == 3)
+        return distrust_backend(s, "asked for data after a chunk");
     return end == DIALOGUE_GO_ON ? pass_reply(s, &s->reply) : end;
 }
 
@@ -669,7 +700,7 @@ static enum dialogue_end answer_challenge(struct smtp *s, bool *cancelled)
         if (status != WIRE_OK)
             return lost_client(s, status);
     }
-    return ask(s, "*\r\n", 3);
+    return ask(s, "*\r\n");
 }
 
 static enum dialogue_end do_auth(struct smtp *s, const struct smtp_command *c,
@@ -731,7 +762,7 @@ static enum dialogue_end do_quit(struct smtp *s, const struct smtp_command *c,
     (void)c;
     enum reply_line last = REPLY_MORE;
     reply_clear(&s->reply);
-    if (wire_put(s->d->backend, line->data, line->len, deadline) == WIRE_OK)
+    if (put_line(s, line, deadline) == WIRE_OK)
         (void)wire_flush(s->d->backend, deadline);
     while (last == REPLY_MORE && s->reply.len < s->d->policy->max_reply &&
            wire_getline(s->d->backend, WIRE_BUFFER, deadline, &answer) == WIRE_OK)
@@ -816,14 +847,27 @@ static const struct verb *find_verb(const char *name)
     return v;
 }
 
+static enum dialogue_end flush_client(struct smtp *s)
+{
+    enum wire_status status = wire_flush(s->d->client, client_deadline(s));
+    return status == WIRE_OK ? DIALOGUE_GO_ON : lost_client(s, status);
+}
+
+/* A line that is no command: its reply is not held back either (RFC 2920 §3.2). */
+static enum dialogue_end refuse_now(struct smtp *s, const char *text)
+{
+    enum dialogue_end end = refuse(s, 500, "5.5.2", text);
+    return end == DIALOGUE_GO_ON ? flush_client(s) : end;
+}
+
 static enum dialogue_end handle(struct smtp *s, const struct line *line)
 {
     struct dialogue *d = s->d;
     struct smtp_command c;
     if (!ends_clearly(s, line))
-        return refuse(s, 500, "5.5.2", "Lines end with <CR><LF> and hold neither elsewhere");
+        return refuse_now(s, "Lines end with <CR><LF> and hold neither elsewhere");
     if (!smtp_command_parse(line->data, line->text_len, &c))
-        return refuse(s, 500, "5.5.2", "Syntax error, command unrecognized");
+        return refuse_now(s, "Syntax error, command unrecognized");
 
     const struct verb *v = find_verb(c.verb);
     d->step = v->step;
@@ -832,13 +876,13 @@ static enum dialogue_end handle(struct smtp *s, const struct line *line)
         return refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");
     if ((v->flags & HELLO) && d->tls_active && !s->greeted)
         return refuse(s, 503, "5.5.1", "Say EHLO first: TLS has begun anew");
-    if (v->flags & USELESS)
-        s->useless++;
+    unsigned before = s->useless;
     enum dialogue_end end = v->handle(s, &c, line);
+    if ((v->flags & USELESS) && s->useless == before)
+        s->useless++;
     if (end != DIALOGUE_GO_ON || !(v->flags & NOW))
         return end;
-    enum wire_status status = wire_flush(d->client, client_deadline(s));
-    return status == WIRE_OK ? DIALOGUE_GO_ON : lost_client(s, status);
+    return flush_client(s);
 }
 
 static enum dialogue_end next_command(struct smtp *s)

@@ -317,6 +317,12 @@ static bool holds_something(const struct wire *w)
     return w->end > w->start || w->transport.pending(w->transport.ctx);
 }
 
+bool wire_readable(const struct wire *w)
+{
+    struct pollfd fd = {.fd = w->transport.fd, .events = POLLIN};
+    return holds_something(w) || poll(&fd, 1, 0) > 0;
+}
+
 enum wire_status wire_wait_either(struct wire *a, bool *a_ready, struct wire *b, bool *b_ready,
                                   int64_t deadline)
 {

@@ -102,6 +102,9 @@ bool wire_has_line(const struct wire *w);
 /* Waits for at least one more byte and reads what is there. WIRE_TOOLONG: the buffer is full. */
 enum wire_status wire_fill(struct wire *w, int64_t deadline);
 
+/* True when something was received that has not been consumed, or an end; does not wait. */
+bool wire_readable(const struct wire *w);
+
 /* What is buffered, and taking `n` bytes of it. */
 size_t wire_buffered(const struct wire *w, const char **data);
 void wire_consume(struct wire *w, size_t n);
