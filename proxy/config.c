@@ -24,7 +24,8 @@ enum {
 
 /* ---- complaints ---- */
 
-static void tell(struct config *c, bool is_error, const char *where, const char *format, va_list ap)
+__attribute__((format(printf, 4, 0))) static void
+tell(struct config *c, bool is_error, const char *where, const char *format, va_list ap)
 {
     char text[1024], sentence[1400];
     vsnprintf(text, sizeof text, format, ap);

@@ -146,7 +146,8 @@ static void send_syslog(int level, const char *text)
         return;
 }
 
-static void write_log(int level, int error, const char *format, va_list ap)
+__attribute__((format(printf, 3, 0))) static void write_log(int level, int error,
+                                                            const char *format, va_list ap)
 {
     char text[LINE_SIZE];
     int keep = errno;
