@@ -1,0 +1,778 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Plays transcripts against the dialogues: `play DIRECTORY-or-FILE...`. The directory's name is
+ * the protocol's. Each transcript is played
+ *   - whole: what a peer says in one breath is sent in one write;
+ *   - byte by byte: every read and write of the dialogue moves one byte;
+ *   - cut: the client vanishes, and the backend vanishes, behind every byte it says, by closing
+ *     its connection and by closing only its sending half. Nothing may hang, nothing may be heard
+ *     that the whole session does not hold in that place, the client is never left without a last
+ *     word, and no message counts as accepted that the backend did not accept.
+ * Each runs in a process of its own, so that a crash is one failure among the others.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "protocols/memory.h"
+#include "served.h"
+#include "transcript.h"
+
+#ifdef EHLOCK_SANITIZED
+enum { DEADLINE_SECONDS = 30 };
+#else
+enum { DEADLINE_SECONDS = 10 };
+#endif
+enum {
+    CHILD_SECONDS = 300,
+    DULL_STEP = 1021, /* in a long repetition one place in so many is cut */
+    DULL_EDGE = 8,    /* and every one so near to its ends */
+    NO_LIMIT = -1,
+};
+
+enum vanishing {
+    NOBODY_VANISHES,
+    CLIENT_CLOSES,
+    CLIENT_HALF_CLOSES,
+    BACKEND_CLOSES,
+    BACKEND_HALF_CLOSES,
+};
+
+/* One of the two ends that we play. */
+struct peer {
+    const char *name;
+    int fd;            /* -1: closed */
+    bool tls;          /* speaks TLS by now */
+    bool silent;       /* has closed its sending half */
+    bool heard_end;    /* end of file came */
+    bool vanished;     /* its cut has come */
+    long left;         /* bytes it may still send before it vanishes, or NO_LIMIT */
+    struct bytes in;   /* all that was heard, deciphered */
+    size_t understood; /* bytes of `in` that the transcript has accounted for */
+};
+
+struct play {
+    const struct transcript *t;
+    const struct protocol *protocol;
+    enum vanishing vanishing;
+    size_t cut; /* the bytes after which it vanishes */
+    bool bytewise;
+    struct served served;
+    struct peer client, backend;
+    unsigned accepted; /* messages that the backend has accepted, every byte of it sent */
+    unsigned line;     /* of the transcript */
+    char failure[400]; /* empty as long as all is well */
+};
+
+/* ---- telling ---- */
+
+static void print_bytes(const char *data, size_t len)
+{
+    enum { SHOWN = 600 };
+    size_t from = len > SHOWN ? len - SHOWN : 0;
+    if (from > 0)
+        printf("(%zu bytes) ...", from);
+    for (size_t i = from; i < len; i++) {
+        unsigned char c = (unsigned char)data[i];
+        if (c == '\n')
+            printf(i + 1 < len ? "\\n\n#       " : "\\n");
+        else if (c == '\r')
+            printf("\\r");
+        else if (c < ' ' || c > '~')
+            printf("\\x%02x", c);
+        else
+            putchar(c);
+    }
+    putchar('\n');
+}
+
+static void print_stream(const char *title, const struct bytes *b)
+{
+    printf("#   %s:\n#       ", title);
+    print_bytes(b->data, b->len);
+}
+
+__attribute__((format(printf, 2, 3))) static bool fail(struct play *p, const char *format, ...)
+{
+    va_list ap;
+    if (p->failure[0] != '\0')
+        return false;
+    va_start(ap, format);
+    vsnprintf(p->failure, sizeof p->failure, format, ap);
+    va_end(ap);
+    return false;
+}
+
+static const char *end_word(enum dialogue_end end)
+{
+    static const char *const words[] = {"go on", "pump", "done", "refused", "lost"};
+    return words[end];
+}
+
+static const char *delivery_word(const struct play *p)
+{
+    static const char *const words[] = {
+        "delivered whole",
+        "client closes",
+        "client closes its sending half",
+        "backend closes",
+        "backend closes its sending half",
+    };
+    return p->bytewise ? "delivered byte by byte" : words[p->vanishing];
+}
+
+static void print_failure(const struct play *p, bool ended)
+{
+    printf("# %s:%u: %s", p->t->path, p->line, delivery_word(p));
+    if (p->vanishing != NOBODY_VANISHES)
+        printf(" after %zu bytes", p->cut);
+    printf(": %s\n", p->failure);
+    print_stream("the client heard", &p->client.in);
+    print_stream("the backend heard", &p->backend.in);
+    if (ended)
+        printf("#   end=%s step=\"%s\" reason=\"%s\" mail=%u rcpt=%u accepted=%u\n",
+               end_word(p->served.end), p->served.step, p->served.reason, p->served.tally.senders,
+               p->served.tally.recipients, p->served.tally.messages);
+}
+
+/* ---- hearing and sending ---- */
+
+static void decipher(struct peer *peer, size_t from)
+{
+    for (size_t i = from; i < peer->in.len; i++)
+        peer->in.data[i] = (char)((unsigned char)peer->in.data[i] ^ TLS_MASK);
+}
+
+static void hear_some(struct peer *peer)
+{
+    char block[8192];
+    size_t from = peer->in.len;
+    ssize_t n = recv(peer->fd, block, sizeof block, MSG_DONTWAIT);
+    if (n > 0) {
+        bytes_add(&peer->in, block, (size_t)n);
+        if (peer->tls)
+            decipher(peer, from);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        peer->heard_end = true; /* a reset is an end, too */
+    }
+}
+
+/* Hears both peers, and waits until `sender` (or nobody) can send or something has been heard. */
+static bool exchange(struct play *p, const struct peer *sender, int64_t deadline)
+{
+    struct peer *peers[2] = {&p->client, &p->backend};
+    struct pollfd fds[2];
+    for (int i = 0; i < 2; i++)
+        fds[i] = (struct pollfd){.fd = peers[i]->fd,
+                                 .events = (short)((peers[i]->heard_end ? 0 : POLLIN) |
+                                                   (peers[i] == sender ? POLLOUT : 0))};
+    for (int i = 0; i < 2; i++)
+        if (fds[i].events == 0)
+            fds[i].fd = -1;
+    int64_t left = deadline - wire_now();
+    if (left <= 0 || (poll(fds, 2, (int)left) < 0 && errno != EINTR))
+        return fail(p, "nothing happens any more");
+    for (int i = 0; i < 2; i++)
+        if (fds[i].fd >= 0 && fds[i].revents != 0 && !peers[i]->heard_end)
+            hear_some(peers[i]);
+    return true;
+}
+
+static int64_t play_deadline(void)
+{
+    return wire_deadline(DEADLINE_SECONDS);
+}
+
+static void close_peer(struct peer *peer)
+{
+    if (peer->fd >= 0)
+        close(peer->fd);
+    peer->fd = -1;
+    peer->silent = peer->heard_end = true;
+}
+
+static void silence(struct peer *peer)
+{
+    if (!peer->silent)
+        (void)shutdown(peer->fd, SHUT_WR);
+    peer->silent = true;
+}
+
+static void vanish(struct play *p, struct peer *peer)
+{
+    peer->vanished = true;
+    if (p->vanishing == CLIENT_HALF_CLOSES || p->vanishing == BACKEND_HALF_CLOSES)
+        silence(peer);
+    else
+        close_peer(peer);
+}
+
+/* Sends all, or what the peer may say before it vanishes. Whom nobody hears any more is done. */
+static bool say(struct play *p, struct peer *peer, const char *data, size_t len)
+{
+    int64_t deadline = play_deadline();
+    if (peer->left != NO_LIMIT && len > (size_t)peer->left)
+        len = (size_t)peer->left;
+    if (peer->left != NO_LIMIT)
+        peer->left -= (long)len;
+    while (len > 0 && !peer->silent) {
+        char block[4096];
+        size_t n = len < sizeof block ? len : sizeof block;
+        for (size_t i = 0; i < n; i++)
+            block[i] = peer->tls ? (char)((unsigned char)data[i] ^ TLS_MASK) : data[i];
+        ssize_t sent = send(peer->fd, block, p->bytewise ? 1 : n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno != EAGAIN && errno != EINTR)
+            break;
+        if (sent > 0) {
+            data += sent;
+            len -= (size_t)sent;
+        } else if (!exchange(p, peer, deadline)) {
+            return false;
+        }
+    }
+    if (peer->left == 0)
+        vanish(p, peer);
+    return true;
+}
+
+/* Whether the peer hears this next. In a cut session it may be told something else instead. */
+static bool hear(struct play *p, struct peer *peer, const char *data, size_t len, bool *heard)
+{
+    int64_t deadline = play_deadline();
+    for (;;) {
+        size_t have = peer->in.len - peer->understood;
+        size_t n = have < len ? have : len;
+        *heard = n == 0 || memcmp(peer->in.data + peer->understood, data, n) == 0;
+        if (!*heard && p->vanishing == NOBODY_VANISHES)
+            return fail(p, "the %s hears something else", peer->name);
+        if (!*heard)
+            return true;
+        if (n == len) {
+            peer->understood += len;
+            return true;
+        }
+        if (peer->heard_end) {
+            *heard = false;
+            return p->vanishing != NOBODY_VANISHES ||
+                   fail(p, "the %s hears the end instead", peer->name);
+        }
+        if (!exchange(p, NULL, deadline))
+            return false;
+    }
+}
+
+static bool hear_end(struct play *p, struct peer *peer)
+{
+    int64_t deadline = play_deadline();
+    while (!peer->heard_end)
+        if (!exchange(p, NULL, deadline))
+            return false;
+    return true;
+}
+
+/* ---- a session as written ---- */
+
+static const struct bytes *text_of(const struct play *p, size_t i)
+{
+    return &p->t->items[i].text;
+}
+
+/* What one peer says without waiting, in one piece. Returns the number of items. */
+static size_t say_items(struct play *p, struct peer *peer, size_t i, bool *good)
+{
+    struct bytes all = {0};
+    size_t n = 0;
+    unsigned accepted = 0;
+    for (; i + n < p->t->count && p->t->items[i + n].kind == p->t->items[i].kind; n++) {
+        const struct bytes *text = text_of(p, i + n);
+        bytes_add(&all, text->data, text->len);
+        bool whole = peer->left == NO_LIMIT || (size_t)peer->left >= all.len;
+        if (peer == &p->backend && whole && memmem(text->data, text->len, "queued", 6) != NULL)
+            accepted++;
+    }
+    if (!peer->silent)
+        p->accepted += accepted;
+    *good = peer->silent || say(p, peer, all.data, all.len);
+    bytes_free(&all);
+    return n;
+}
+
+static bool begin_tls(struct play *p, size_t i, bool *heard)
+{
+    struct peer *client = &p->client;
+    if (!say(p, client, text_of(p, i)->data, text_of(p, i)->len))
+        return false;
+    if (p->t->items[i].kind == TLS_FAILS || client->vanished)
+        return true;
+    if (!hear(p, client, SERVER_HELLO, strlen(SERVER_HELLO), heard))
+        return false;
+    if (*heard) {
+        decipher(client, client->understood);
+        client->tls = true;
+    }
+    return true;
+}
+
+/* Hears what the item tells unless that peer has vanished; *go_on is false when, in a cut
+ * session, something else came instead and there is no sense in going on. */
+static bool hear_item(struct play *p, struct peer *peer, size_t i, bool *go_on)
+{
+    if (peer->vanished)
+        return true;
+    return hear(p, peer, text_of(p, i)->data, text_of(p, i)->len, go_on);
+}
+
+static void stop_served(struct play *p)
+{
+    uint64_t one = 1;
+    if (write(p->served.cancel_fd, &one, sizeof one) < 0)
+        (void)fail(p, "the cancel descriptor cannot be written");
+}
+
+static bool play_items(struct play *p)
+{
+    bool good = true, go_on = true;
+    size_t i = 0;
+    while (i < p->t->count && good && go_on) {
+        size_t n = 1;
+        p->line = p->t->items[i].line;
+        switch (p->t->items[i].kind) {
+        case CLIENT_SENDS:
+            n = say_items(p, &p->client, i, &good);
+            break;
+        case BACKEND_SENDS:
+            n = say_items(p, &p->backend, i, &good);
+            break;
+        case CLIENT_HEARS:
+            good = hear_item(p, &p->client, i, &go_on);
+            break;
+        case BACKEND_HEARS:
+            good = hear_item(p, &p->backend, i, &go_on);
+            break;
+        case CLIENT_SAYS_BYE:
+            if (!p->client.vanished)
+                atomic_store(&p->served.close_notify, true);
+            silence(&p->client);
+            break;
+        case CLIENT_ENDS:
+            silence(&p->client);
+            break;
+        case BACKEND_ENDS:
+            silence(&p->backend);
+            break;
+        case BACKEND_CLOSES_DOWN:
+            close_peer(&p->backend);
+            break;
+        case CLIENT_HEARS_END:
+            good = p->vanishing != NOBODY_VANISHES || hear_end(p, &p->client);
+            break;
+        case BACKEND_HEARS_END:
+            good = p->vanishing != NOBODY_VANISHES || hear_end(p, &p->backend);
+            break;
+        case TLS_BEGINS:
+        case TLS_FAILS:
+            if (!p->client.silent)
+                good = begin_tls(p, i, &go_on);
+            break;
+        case STOP:
+            stop_served(p);
+            break;
+        }
+        i += n;
+    }
+    return good;
+}
+
+/* ---- judging ---- */
+
+static bool heard_all(struct play *p, const struct peer *peer)
+{
+    if (peer->in.len > peer->understood)
+        return fail(p, "the %s hears more than the transcript holds", peer->name);
+    return true;
+}
+
+static bool is_as_wanted(const char *text, const char *want)
+{
+    if (want == NULL)
+        return true;
+    return want[0] == '=' ? strcmp(text, want + 1) == 0 : strstr(text, want) != NULL;
+}
+
+static bool judge_whole(struct play *p)
+{
+    const struct served *s = &p->served;
+    const struct transcript *t = p->t;
+    if (!heard_all(p, &p->client) || !heard_all(p, &p->backend))
+        return false;
+    if (s->end != t->end)
+        return fail(p, "the end is \"%s\", not \"%s\"", end_word(s->end), end_word(t->end));
+    if (!is_as_wanted(s->reason, t->reason))
+        return fail(p, "the reason should be \"%s\"", t->reason);
+    if (!is_as_wanted(s->step, t->step))
+        return fail(p, "the step should be \"%s\"", t->step);
+    if (t->has_tally &&
+        (s->tally.senders != t->tally.senders || s->tally.recipients != t->tally.recipients ||
+         s->tally.messages != t->tally.messages))
+        return fail(p, "the tally is not mail=%u rcpt=%u accepted=%u", t->tally.senders,
+                    t->tally.recipients, t->tally.messages);
+    return true;
+}
+
+/* Whether the `len` bytes are one reply of one line that ends a session. */
+static bool is_goodbye(const char *data, size_t len)
+{
+    return len > 6 && (memcmp(data, "421 ", 4) == 0 || memcmp(data, "221 ", 4) == 0) &&
+           memchr(data, '\n', len) == data + len - 1 && data[len - 2] == '\r';
+}
+
+/* How many bytes of `heard` agree with the whole session. */
+static size_t agreement(const struct bytes *heard, const struct bytes *whole)
+{
+    size_t n = 0;
+    while (n < heard->len && n < whole->len && heard->data[n] == whole->data[n])
+        n++;
+    return n;
+}
+
+/* Back to the beginning of a line: the goodbye may begin like the reply it stands for. */
+static size_t line_start(const struct bytes *b, size_t at)
+{
+    while (at > 0 && b->data[at - 1] != '\n')
+        at--;
+    return at;
+}
+
+static bool judge_client_of_cut(struct play *p)
+{
+    const struct bytes *heard = &p->client.in;
+    struct bytes whole = transcript_stream(p->t, CLIENT_HEARS);
+    size_t same = agreement(heard, &whole);
+    size_t line = line_start(heard, same);
+    bool all = heard->len == whole.len && same == whole.len;
+    bool beginning = same == heard->len;
+    bool parted = is_goodbye(heard->data + line, heard->len - line);
+    bytes_free(&whole);
+    if (!beginning && !parted)
+        return fail(p, "the client hears what the whole session does not hold");
+    if (!all && !parted && p->backend.vanished && !p->client.silent)
+        return fail(p, "the client is left without a last word");
+    return true;
+}
+
+static bool judge_backend_of_cut(struct play *p)
+{
+    struct bytes whole = transcript_stream(p->t, BACKEND_HEARS);
+    size_t same = agreement(&p->backend.in, &whole);
+    bytes_free(&whole);
+    return same == p->backend.in.len ||
+           fail(p, "the backend hears what the whole session does not hold");
+}
+
+/* The first line that the client did not send whole, and in which turn: its n-th line there. */
+static bool find_unsaid(const struct play *p, size_t *turn, size_t *nth)
+{
+    size_t said = 0;
+    *turn = *nth = 0;
+    for (size_t i = 0; i < p->t->count; i++) {
+        const struct item *item = &p->t->items[i];
+        bool hello = item->kind == TLS_BEGINS || item->kind == TLS_FAILS;
+        if (item->kind != CLIENT_SENDS && !hello)
+            continue;
+        if (item->kind == CLIENT_SENDS && i > 0 && p->t->items[i - 1].kind == CLIENT_SENDS) {
+            (*nth)++;
+        } else {
+            *turn = i;
+            *nth = 0;
+        }
+        said += item->text.len;
+        if (said > p->cut)
+            return item->kind == CLIENT_SENDS;
+    }
+    return false;
+}
+
+/* Where the client's lines of a turn reach the backend one by one, the line that was never said
+ * to its end must not have reached it to its end: nobody completes what the client left open. */
+static bool judge_unsaid(struct play *p)
+{
+    size_t turn, nth, lines = 0, heard = 0, before = 0, until = 0;
+    if (!find_unsaid(p, &turn, &nth))
+        return true;
+    for (size_t i = 0; i < turn; i++)
+        if (p->t->items[i].kind == BACKEND_HEARS)
+            before += text_of(p, i)->len;
+    size_t i = turn;
+    for (; i < p->t->count && p->t->items[i].kind == CLIENT_SENDS; i++)
+        lines++;
+    for (; i < p->t->count && p->t->items[i].kind != CLIENT_SENDS; i++)
+        if (p->t->items[i].kind == BACKEND_HEARS) {
+            if (heard <= nth)
+                until += text_of(p, i)->len;
+            heard++;
+        }
+    if (heard == lines && p->backend.in.len >= before + until)
+        return fail(p, "the backend hears a line that the client did not end");
+    return true;
+}
+
+static bool judge_cut(struct play *p)
+{
+    enum dialogue_end end = p->served.end;
+    if (end != DIALOGUE_LOST && end != DIALOGUE_DONE && end != p->t->end)
+        return fail(p, "the end is \"%s\"", end_word(end));
+    if (p->served.tally.messages > p->accepted)
+        return fail(p, "a message counts as accepted that the backend did not accept");
+    if (!judge_client_of_cut(p) || !judge_backend_of_cut(p))
+        return false;
+    return !p->client.vanished || judge_unsaid(p);
+}
+
+/* ---- one session ---- */
+
+static bool connect_peer(struct peer *peer, int *far_end)
+{
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return false;
+    (void)fcntl(fds[1], F_SETFL, O_NONBLOCK);
+    peer->fd = fds[0];
+    *far_end = fds[1];
+    return true;
+}
+
+static bool set_up(struct play *p)
+{
+    p->client = (struct peer){.name = "client", .left = NO_LIMIT, .tls = p->t->starts_with_tls};
+    p->backend = (struct peer){.name = "backend", .left = NO_LIMIT};
+    p->served = (struct served){
+        .transcript = p->t,
+        .protocol = p->protocol,
+        .chunk = p->bytewise ? 1 : SIZE_MAX,
+        .cancel_fd = eventfd(0, EFD_CLOEXEC),
+    };
+    return p->served.cancel_fd >= 0 && connect_peer(&p->client, &p->served.client_fd) &&
+           connect_peer(&p->backend, &p->served.backend_fd) && served_start(&p->served);
+}
+
+/* Plays it once. A dialogue that does not end takes the process with it: its thread cannot be
+ * stopped. */
+static bool play_once(struct play *p)
+{
+    if (!set_up(p)) {
+        printf("# %s: %s\n", p->t->path, strerror(errno));
+        exit(1);
+    }
+    struct peer *who = p->vanishing == CLIENT_CLOSES || p->vanishing == CLIENT_HALF_CLOSES
+                           ? &p->client
+                           : &p->backend;
+    if (p->vanishing != NOBODY_VANISHES) {
+        who->left = (long)p->cut;
+        if (p->cut == 0)
+            vanish(p, who);
+    }
+    bool good = play_items(p) && hear_end(p, &p->client) && hear_end(p, &p->backend);
+    if (!good) { /* whatever it is waiting for, this ends it */
+        close_peer(&p->client);
+        close_peer(&p->backend);
+    }
+    bool ended = served_finish(&p->served, play_deadline());
+    if (!ended)
+        (void)fail(p, "the dialogue does not end");
+    close_peer(&p->client);
+    close_peer(&p->backend);
+    good = good && ended && (p->vanishing == NOBODY_VANISHES ? judge_whole(p) : judge_cut(p));
+    if (!good)
+        print_failure(p, ended);
+    close(p->served.cancel_fd);
+    bytes_free(&p->client.in);
+    bytes_free(&p->backend.in);
+    if (!ended) {
+        fflush(stdout);
+        _exit(1);
+    }
+    return good;
+}
+
+/* ---- all deliveries of one transcript ---- */
+
+/* Whether a cut there shows no more than a cut elsewhere in the same long repetition. */
+static bool is_dull(const struct transcript *t, enum item_kind kind, size_t cut)
+{
+    size_t start = 0;
+    for (size_t i = 0; i < t->count && start <= cut; i++) {
+        const struct item *item = &t->items[i];
+        bool hello = item->kind == TLS_BEGINS || item->kind == TLS_FAILS;
+        if (item->kind != kind && !(hello && kind == CLIENT_SENDS))
+            continue;
+        if (cut > start + item->dull_start + DULL_EDGE &&
+            cut + DULL_EDGE < start + item->dull_end && cut % DULL_STEP != 0)
+            return true;
+        start += item->text.len;
+    }
+    return false;
+}
+
+static bool play_cuts(const struct transcript *t, const struct protocol *protocol,
+                      enum vanishing vanishing, unsigned *count)
+{
+    bool client = vanishing == CLIENT_CLOSES || vanishing == CLIENT_HALF_CLOSES;
+    enum item_kind kind = client ? CLIENT_SENDS : BACKEND_SENDS;
+    struct bytes all = transcript_stream(t, kind);
+    size_t len = all.len;
+    bytes_free(&all);
+    for (size_t cut = 0; cut <= len; cut++) {
+        struct play p = {.t = t, .protocol = protocol, .vanishing = vanishing, .cut = cut};
+        if (is_dull(t, kind, cut))
+            continue;
+        if (!play_once(&p))
+            return false;
+        (*count)++;
+    }
+    return true;
+}
+
+static bool play_transcript(const struct transcript *t, const struct protocol *protocol,
+                            unsigned *cuts)
+{
+    struct play whole = {.t = t, .protocol = protocol};
+    struct play bytewise = {.t = t, .protocol = protocol, .bytewise = true};
+    if (!play_once(&whole))
+        return false;
+    if (t->only_whole)
+        return true;
+    bool good = play_once(&bytewise);
+    for (int v = CLIENT_CLOSES; v <= BACKEND_HALF_CLOSES; v++)
+        good = play_cuts(t, protocol, (enum vanishing)v, cuts) && good;
+    return good;
+}
+
+/* ---- all transcripts ---- */
+
+/* "smtp/case" out of ".../smtp/case.txt". */
+static char *case_name(const char *path)
+{
+    const char *from = path + strlen(path);
+    int slashes = 0;
+    while (from > path && slashes < 2)
+        if (*--from == '/')
+            slashes++;
+    char *name = memory_strdup(*from == '/' ? from + 1 : from);
+    char *dot = strrchr(name, '.');
+    if (dot != NULL)
+        *dot = '\0';
+    return name;
+}
+
+static const struct protocol *protocol_of(const char *name)
+{
+    char word[16];
+    return sscanf(name, "%15[^/]/", word) == 1 ? protocol_find(word) : NULL;
+}
+
+/* In a process of its own; prints the line of success itself, since it knows the numbers. */
+static int play_file(const char *path, const char *name, unsigned number)
+{
+    struct transcript t = {0};
+    unsigned cuts = 0;
+    const struct protocol *protocol = protocol_of(name);
+    alarm(CHILD_SECONDS);
+    if (protocol == NULL)
+        printf("# %s: its directory is not the name of a protocol\n", path);
+    bool good =
+        protocol != NULL && transcript_read(&t, path) && play_transcript(&t, protocol, &cuts);
+    if (good)
+        printf("ok %u - %s, %s and %u cuts\n", number, name,
+               t.only_whole ? "whole" : "whole, byte by byte", cuts);
+    transcript_free(&t);
+    fflush(stdout);
+    return good ? 0 : 1;
+}
+
+static bool run_file(const char *path, unsigned number)
+{
+    int status = 0;
+    char *name = case_name(path);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0)
+        exit(play_file(path, name, number));
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        status = 1;
+    if (WIFSIGNALED(status))
+        printf("# died of signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    if (status != 0)
+        printf("not ok %u - %s\n", number, name);
+    free(name);
+    return status == 0;
+}
+
+struct list {
+    char **paths; /* owned, as each of them */
+    unsigned count;
+};
+
+static void add_path(struct list *l, char *path)
+{
+    l->paths = memory_resize(l->paths, (l->count + 1) * sizeof *l->paths);
+    l->paths[l->count++] = path;
+}
+
+static int is_transcript(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot != NULL && strcmp(dot, ".txt") == 0;
+}
+
+/* Adds the file, or the transcripts of the directory in the order of their names. */
+static bool add_argument(struct list *l, const char *argument)
+{
+    struct dirent **entries;
+    struct stat info;
+    if (stat(argument, &info) != 0)
+        return false;
+    if (!S_ISDIR(info.st_mode)) {
+        add_path(l, memory_strdup(argument));
+        return true;
+    }
+    int n = scandir(argument, &entries, is_transcript, alphasort);
+    for (int i = 0; i < n; i++) {
+        char *path;
+        if (asprintf(&path, "%s/%s", argument, entries[i]->d_name) >= 0)
+            add_path(l, path);
+        free(entries[i]);
+    }
+    if (n >= 0)
+        free(entries);
+    return n > 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct list l = {0};
+    unsigned passed = 0;
+    for (int i = 1; i < argc; i++)
+        if (!add_argument(&l, argv[i])) {
+            printf("Bail out! %s: no transcript there\n", argv[i]);
+            return 1;
+        }
+    printf("1..%u\n", l.count);
+    for (unsigned i = 0; i < l.count; i++)
+        passed += run_file(l.paths[i], i + 1);
+    printf("# %u passed, %u failed\n", passed, l.count - passed);
+    int status = l.count > 0 && passed == l.count ? 0 : 1;
+    for (unsigned i = 0; i < l.count; i++)
+        free(l.paths[i]);
+    free(l.paths);
+    return status;
+}

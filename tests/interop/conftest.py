@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: ISC
+"""Fixtures of the interoperability tests: private roots with real programs in them."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
+
+import ehlock  # noqa: E402
+import roots as roots_module  # noqa: E402
+from backend import Backend  # noqa: E402
+from ehlock import Ehlock  # noqa: E402
+from pytest_plugin import fresh_instances, pki  # noqa: E402,F401
+from roots import Root  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for instance in ehlock.instances:
+            report.sections.append(("ehlock", instance.report()))
+        for name in getattr(item, "used_roots", []):
+            for root in roots_module.instances:
+                if root.name == name:
+                    report.sections.append((f"root {name}", root.report()))
+
+
+@pytest.fixture(scope="session")
+def roots():
+    """roots(name, packages): a private root, made when first asked for."""
+    reason = roots_module.why_impossible()
+    if reason:
+        pytest.skip(reason)
+    made = {}
+
+    def get(name, packages):
+        if name not in made:
+            made[name] = Root(name, packages)
+            made[name].start()
+        return made[name]
+
+    yield get
+    for root in made.values():
+        root.stop()
+
+
+@pytest.fixture
+def recorder():
+    """A plaintext mail server that remembers every byte."""
+    with Backend() as server:
+        yield server
+
+
+@pytest.fixture
+def wrap(tmp_path, pki):  # noqa: F811
+    """wrap(backend, **options) starts ehlock in front of a backend."""
+    running = []
+
+    def start(backend, leaf=None, **options):
+        options = {"spareWorkers": 3, **options}
+        proxy = Ehlock.wrap(tmp_path, backend.address, leaf or pki.ecdsa, **options)
+        running.append(proxy)
+        return proxy.start()
+
+    yield start
+    for proxy in running:
+        proxy.stop()

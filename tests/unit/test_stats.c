@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: ISC */
+#include "tests/unit/unit.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proxy/stats.h"
+
+static const unsigned char alice[16] = {2, [12] = 192, 0, 2, 1};
+static const unsigned char bob[16] = {2, [12] = 192, 0, 2, 2};
+
+static void expect(struct stats *s, unsigned idle, unsigned busy)
+{
+    assert_int_equal(atomic_load(&s->idle), idle);
+    assert_int_equal(atomic_load(&s->busy), busy);
+}
+
+static int set_up(void **state)
+{
+    *state = stats_create(3);
+    return *state == NULL;
+}
+
+static int tear_down(void **state)
+{
+    stats_destroy(*state);
+    return 0;
+}
+
+static void new_mapping_is_empty(void **state)
+{
+    struct stats *s = *state;
+    expect(s, 0, 0);
+    assert_int_equal(s->n_slots, 3);
+    assert_int_equal(stats_count_client(s, alice), 0);
+    stats_destroy(NULL);
+}
+
+static void slots_are_given_out_once(void **state)
+{
+    struct stats *s = *state;
+    assert_int_equal(stats_take_slot(s), 0);
+    assert_int_equal(stats_take_slot(s), 1);
+    assert_int_equal(stats_take_slot(s), 2);
+    assert_int_equal(stats_take_slot(s), -1);
+    expect(s, 3, 0);
+    stats_worker_dead(s, 1);
+    expect(s, 2, 0);
+    assert_int_equal(stats_take_slot(s), 1);
+    expect(s, 3, 0);
+}
+
+static void session_counts_while_it_lasts(void **state)
+{
+    struct stats *s = *state;
+    int a = stats_take_slot(s), b = stats_take_slot(s);
+    assert_int_equal(stats_session_begin(s, a, alice, "192.0.2.1:1"), 1);
+    assert_int_equal(stats_session_begin(s, b, bob, "192.0.2.2:1"), 2);
+    expect(s, 0, 2);
+    assert_string_equal(s->slots[a].peer, "192.0.2.1:1");
+    stats_session_end(s, a, SLOT_IDLE);
+    expect(s, 1, 1);
+    stats_session_end(s, b, SLOT_LEAVING);
+    expect(s, 1, 0);
+    assert_int_equal(atomic_load(&s->sessions), 2);
+}
+
+static void worker_that_dies_is_subtracted_once(void **state)
+{
+    struct stats *s = *state;
+    int idle = stats_take_slot(s), busy = stats_take_slot(s), leaving = stats_take_slot(s);
+    stats_session_begin(s, busy, alice, "x");
+    stats_session_begin(s, leaving, alice, "x");
+    stats_session_end(s, leaving, SLOT_LEAVING);
+    expect(s, 1, 1);
+    stats_worker_dead(s, idle);
+    expect(s, 0, 1);
+    stats_worker_dead(s, busy);
+    expect(s, 0, 0);
+    stats_worker_dead(s, leaving);
+    stats_worker_dead(s, leaving);
+    expect(s, 0, 0);
+    assert_int_equal(stats_count_client(s, alice), 0);
+}
+
+static void refused_session_no_longer_counts(void **state)
+{
+    struct stats *s = *state;
+    int a = stats_take_slot(s), b = stats_take_slot(s);
+    stats_session_begin(s, a, alice, "x");
+    stats_session_begin(s, b, alice, "x");
+    assert_int_equal(stats_count_client(s, alice), 2);
+    stats_session_refuse(s, b);
+    assert_int_equal(stats_count_client(s, alice), 1);
+    expect(s, 0, 1);
+    stats_worker_dead(s, b);
+    expect(s, 0, 1);
+}
+
+static void clients_are_counted_apart(void **state)
+{
+    struct stats *s = *state;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(stats_take_slot(s), i);
+    stats_session_begin(s, 0, alice, "x");
+    stats_session_begin(s, 1, bob, "x");
+    stats_session_begin(s, 2, alice, "x");
+    assert_int_equal(stats_count_client(s, alice), 2);
+    assert_int_equal(stats_count_client(s, bob), 1);
+    stats_session_end(s, 0, SLOT_IDLE);
+    assert_int_equal(stats_count_client(s, alice), 1);
+}
+
+static void long_peer_name_is_cut(void **state)
+{
+    struct stats *s = *state;
+    char name[200];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    int a = stats_take_slot(s);
+    stats_session_begin(s, a, alice, name);
+    assert_int_equal(strlen(s->slots[a].peer), sizeof s->slots[a].peer - 1);
+}
+
+static void other_processes_see_it(void **state)
+{
+    struct stats *s = *state;
+    int a = stats_take_slot(s), status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(stats_session_begin(s, a, alice, "x") == 1 ? 0 : 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    expect(s, 0, 1);
+    assert_int_equal(stats_count_client(s, alice), 1);
+}
+
+#define ON_THREE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_THREE(new_mapping_is_empty),
+        ON_THREE(slots_are_given_out_once),
+        ON_THREE(session_counts_while_it_lasts),
+        ON_THREE(worker_that_dies_is_subtracted_once),
+        ON_THREE(refused_session_no_longer_counts),
+        ON_THREE(clients_are_counted_apart),
+        ON_THREE(long_peer_name_is_cut),
+        ON_THREE(other_processes_see_it),
+    };
+    return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
+}
