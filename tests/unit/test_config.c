@@ -604,6 +604,7 @@ static void check_row(const struct option_row *row)
     case OPTION_TEXT:
     case OPTION_FILE:
     case OPTION_LIST:
+    case OPTION_FILES:
     case OPTION_NOTHING:
         assert_true(takes(row, "anything at all"));
         break;
