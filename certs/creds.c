@@ -86,6 +86,16 @@ void creds_describe(const struct creds *c, size_t n, char *name, size_t name_siz
     *not_after = gnutls_x509_crt_get_expiration_time(id->chain[0]);
 }
 
+bool creds_are_same(const struct creds *a, const struct creds *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!gnutls_x509_crt_equals(a->items[i].chain[0], b->items[i].chain[0]))
+            return false;
+    return true;
+}
+
 /* ---- building ---- */
 
 static int add_identity(gnutls_certificate_credentials_t to, const struct creds *c, size_t i)

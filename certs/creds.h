@@ -29,6 +29,9 @@ size_t creds_count(const struct creds *c);
 void creds_describe(const struct creds *c, size_t n, char *name, size_t name_size,
                     const char **algorithm, time_t *not_after);
 
+/* True when both have the same certificates in the same order, so that keys fit both. */
+bool creds_are_same(const struct creds *a, const struct creds *b);
+
 /* Lets the n-th certificate also answer to names like `pattern` ("*.example.org": any one label in
  * front). Borrowed. */
 void creds_set_pattern(struct creds *c, size_t n, const char *pattern);

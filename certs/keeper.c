@@ -409,10 +409,13 @@ void keeper_serve(struct keeper *k, int stop_fd, void (*refused)(const char *sen
         }
         if (fds[0].revents != 0)
             break;
-        for (size_t g = 0; g < k->n_groups; g++)
-            for (int i = 0; i < BURST && (fds[g + 1].revents & POLLIN); i++)
+        for (size_t g = 0; g < k->n_groups; g++) {
+            if (fds[g + 1].revents & POLLHUP) /* nobody is left who could ask: we are to end */
+                fds[g + 1].fd = -1;
+            for (int i = 0; i < BURST && fds[g + 1].revents == POLLIN; i++)
                 if (!serve_one(&k->groups[g], refused))
                     break;
+        }
     }
     free(fds);
 }

@@ -203,6 +203,15 @@ size_t address_resolve(const char *text, bool listening, struct address *out, si
     return n;
 }
 
+uint16_t address_port(const struct address *a)
+{
+    if (a->sa.ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)&a->sa)->sin_port);
+    if (a->sa.ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)&a->sa)->sin6_port);
+    return 0;
+}
+
 void address_print(struct address *a)
 {
     char host[INET6_ADDRSTRLEN] = "?";

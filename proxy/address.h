@@ -31,6 +31,9 @@ bool address_is_local(const char *text);
 size_t address_resolve(const char *text, bool listening, struct address *out, size_t max,
                        char *error, size_t error_size);
 
+/* The TCP port, or 0. */
+uint16_t address_port(const struct address *a);
+
 /* Writes `text` from `sa` and `len`. */
 void address_print(struct address *a);
 

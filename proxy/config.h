@@ -55,7 +55,7 @@ struct origin {
 
 struct config {
     char *setuid_name, *setgid_name, *chroot_dir, *pid_file, *output, *ident, *hostname, *debug;
-    int foreground, syslog, log_mode, timeout_drain;
+    int foreground, syslog, log_mode, timeout_drain, keepers;
 
     int log_level, log_facility; /* from debug */
     struct service defaults;     /* service options before the first section */

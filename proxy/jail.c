@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,10 +122,38 @@ static void close_others(int *keep, size_t n)
     (void)close_range(from, ~0U, 0);
 }
 
+/* ---- walls ---- */
+
+void walls_create(struct walls *w, const struct sandbox_needs *needs, char *missing,
+                  size_t missing_size)
+{
+    char landlock[128], seccomp[128];
+    w->landlock_fd = landlock_create(needs, landlock, sizeof landlock);
+    w->filter = filter_create(needs, seccomp, sizeof seccomp);
+    snprintf(missing, missing_size, "%s%s%s", landlock,
+             landlock[0] != '\0' && seccomp[0] != '\0' ? ", " : "", seccomp);
+}
+
+void walls_destroy(struct walls *w)
+{
+    if (w->landlock_fd >= 0)
+        close(w->landlock_fd);
+    filter_destroy(w->filter);
+    *w = (struct walls){.landlock_fd = -1};
+}
+
+/* ---- the descent ---- */
+
 static bool limit(int what, rlim_t n)
 {
     const struct rlimit r = {.rlim_cur = n, .rlim_max = n};
     return setrlimit(what, &r) == 0;
+}
+
+static bool set_limits(const struct descent *d)
+{
+    return limit(RLIMIT_CORE, 0) && limit(RLIMIT_NOFILE, d->max_fds) &&
+           (d->max_memory == 0 || limit(RLIMIT_DATA, d->max_memory));
 }
 
 static const char *become(const struct jail *j)
@@ -140,22 +169,46 @@ static const char *become(const struct jail *j)
     return NULL;
 }
 
-const char *jail_enter(const struct jail *j, int *keep, size_t n, bool locked, unsigned max_fds)
+static bool can_read_directories(void)
 {
-    bool chrooted = (locked || j->given) && j->root_fd >= 0;
+    int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static const char *enter_walls(const struct walls *w)
+{
+    if (!landlock_enter(w->landlock_fd))
+        return "Landlock";
+    if (w->landlock_fd >= 0) {
+        if (can_read_directories())
+            return "proof: Landlock does not hold";
+        close(w->landlock_fd);
+    }
+    if (!filter_enter(w->filter, JAIL_EXIT_ASTRAY))
+        return "seccomp";
+    return filter_prove(w->filter);
+}
+
+const char *jail_enter(const struct jail *j, const struct descent *d)
+{
+    bool chrooted = (!d->no_chroot || j->given) && j->root_fd >= 0;
     if (chrooted && (fchdir(j->root_fd) != 0 || chroot(".") != 0))
         return "chroot";
-    close_others(keep, n); /* the way back through root_fd goes here */
-    if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, max_fds))
+    close_others(d->keep, d->n_keep); /* the way back through root_fd goes here */
+    if (!set_limits(d))
         return "setrlimit";
     if (j->root) {
         const char *failed = become(j);
         if (failed != NULL)
             return failed;
     }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return "no_new_privs";
     if (chrooted && !j->given && access("/etc/passwd", F_OK) == 0)
         return "proof: files are still there";
-    return NULL;
+    /* Behind setresuid(2), which would undo the first two. */
+    if (prctl(PR_SET_DUMPABLE, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !limit(RLIMIT_NPROC, 0))
+        return "prctl";
+    return enter_walls(d->walls);
 }

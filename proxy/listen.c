@@ -45,17 +45,49 @@ static int open_one(const struct address *a)
     return fd;
 }
 
-static bool open_value(struct listeners *l, const struct value *v, char *error, size_t size)
+static bool is_same(const struct address *a, const struct address *b)
+{
+    return a->len == b->len && memcmp(&a->sa, &b->sa, a->len) == 0;
+}
+
+/* The place of `a` among old listeners. */
+static bool find_old(const struct address *a, struct listeners *const *old, size_t n_old,
+                     struct listeners **where, size_t *place)
+{
+    for (size_t i = 0; i < n_old; i++) {
+        for (size_t k = 0; k < old[i]->count; k++) {
+            if (!is_same(a, &old[i]->addresses[k]))
+                continue;
+            *where = old[i];
+            *place = k;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int share_or_open(const struct address *a, struct listeners *const *old, size_t n_old,
+                         bool *opened)
+{
+    struct listeners *where;
+    size_t place;
+    *opened = !find_old(a, old, n_old, &where, &place);
+    return *opened ? open_one(a) : fcntl(where->fds[place], F_DUPFD_CLOEXEC, 3);
+}
+
+static bool open_value(struct listeners *l, const struct value *v, struct listeners *const *old,
+                       size_t n_old, char *error, size_t size)
 {
     size_t room = LISTENERS_MAX - l->count;
     size_t n = address_resolve(v->text, true, &l->addresses[l->count], room, error, size);
     if (n == 0)
         return false;
     for (size_t i = 0; i < n; i++) {
-        int fd = open_one(&l->addresses[l->count]);
+        const struct address *a = &l->addresses[l->count];
+        int fd = share_or_open(a, old, n_old, &l->owns_name[l->count]);
         if (fd < 0) {
-            snprintf(error, size, "%s: cannot listen on %s: %s", v->where,
-                     l->addresses[l->count].text, strerror(errno));
+            snprintf(error, size, "%s: cannot listen on %s: %s", v->where, a->text,
+                     strerror(errno));
             return false;
         }
         l->fds[l->count++] = fd;
@@ -82,23 +114,37 @@ static bool watch_all(struct listeners *l, char *error, size_t size)
     return l->epoll_fd >= 0;
 }
 
-bool listeners_open(struct listeners *l, const struct service *s, char *error, size_t size)
+bool listeners_open(struct listeners *l, const struct service *s, struct listeners *const *old,
+                    size_t n_old, char *error, size_t size)
 {
     bool ok = true;
     *l = (struct listeners){.epoll_fd = -1};
     for (size_t i = 0; ok && i < s->accept.count; i++)
-        ok = l->count < LISTENERS_MAX && open_value(l, &s->accept.items[i], error, size);
+        ok =
+            l->count < LISTENERS_MAX && open_value(l, &s->accept.items[i], old, n_old, error, size);
     ok = ok && watch_all(l, error, size);
     if (!ok)
-        listeners_close(l, true);
+        listeners_close(l);
     return ok;
 }
 
-void listeners_close(struct listeners *l, bool remove_names)
+void listeners_take_names(struct listeners *l, struct listeners *const *old, size_t n_old)
+{
+    struct listeners *where;
+    size_t place;
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->owns_name[i] || !find_old(&l->addresses[i], old, n_old, &where, &place))
+            continue;
+        l->owns_name[i] = where->owns_name[place];
+        where->owns_name[place] = false;
+    }
+}
+
+void listeners_close(struct listeners *l)
 {
     for (size_t i = 0; i < l->count; i++) {
         close(l->fds[i]);
-        if (remove_names && l->addresses[i].sa.ss_family == AF_UNIX)
+        if (l->owns_name[i] && l->addresses[i].sa.ss_family == AF_UNIX)
             unlink(((struct sockaddr_un *)&l->addresses[i].sa)->sun_path);
     }
     if (l->epoll_fd >= 0)

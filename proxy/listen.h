@@ -16,16 +16,22 @@ enum { LISTENERS_MAX = 32 }; /* addresses of one service */
 struct listeners {
     int fds[LISTENERS_MAX];
     struct address addresses[LISTENERS_MAX];
+    bool owns_name[LISTENERS_MAX]; /* of a Unix socket: it is removed with the socket */
     size_t count;
     int epoll_fd; /* watches all of them, if there are several; -1 */
 };
 
-/* Binds all addresses of the service. False: `error` says which one failed and why; all that
- * were bound are closed again. */
-bool listeners_open(struct listeners *l, const struct service *s, char *error, size_t error_size);
+/* Binds all addresses of the service; one that is among the `n_old` `old` listeners is not bound
+ * again but shared, so that no client that waits there is lost. False: `error` says which one
+ * failed and why; all that were bound are closed again. */
+bool listeners_open(struct listeners *l, const struct service *s, struct listeners *const *old,
+                    size_t n_old, char *error, size_t error_size);
 
-/* Closes them; removes the names of Unix sockets if `remove_names`. */
-void listeners_close(struct listeners *l, bool remove_names);
+/* The names of shared Unix sockets go with us from here on. */
+void listeners_take_names(struct listeners *l, struct listeners *const *old, size_t n_old);
+
+/* Closes them and removes the names of our Unix sockets. */
+void listeners_close(struct listeners *l);
 
 /* The next client, as a non-blocking descriptor: waits until there is one. -1 and errno (EINTR
  * after a signal, EMFILE, ...). Of several idle processes one is woken. */

@@ -19,6 +19,9 @@ static struct log_settings settings = {
 static int file_fd = -1;
 static int syslog_fd = -1;
 
+/* The settings' strings: a configuration that is reloaded goes, and these stay. */
+static char ident[64], file_name[4096];
+
 static int open_file(bool overwrite)
 {
     return open(settings.file,
@@ -55,6 +58,10 @@ int log_open(const struct log_settings *s)
     if (syslog_fd >= 0)
         close(syslog_fd);
     syslog_fd = s->to_syslog ? open_syslog() : -1;
+    snprintf(ident, sizeof ident, "%s", s->ident);
+    snprintf(file_name, sizeof file_name, "%s", s->file != NULL ? s->file : "");
+    settings.ident = ident;
+    settings.file = s->file != NULL ? file_name : NULL;
     return 0;
 }
 

@@ -11,7 +11,7 @@
 struct log_settings {
     int level;         /* LOG_EMERG .. LOG_DEBUG: what is more than this is dropped */
     int facility;      /* LOG_DAEMON, ... */
-    const char *ident; /* borrowed for ever */
+    const char *ident; /* copied, as is `file` */
     bool to_stderr;    /* with the process id and the word for the level */
     bool to_syslog;    /* the connection is made at once, before any chroot */
     const char *file;  /* appended to; NULL: none */

@@ -2,22 +2,26 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "certs/tls.h"
+#include "protocols/memory.h"
 #include "proxy/config.h"
 #include "proxy/log.h"
 #include "proxy/master.h"
 #include "proxy/options.h"
+#include "proxy/pidfile.h"
 #include "proxy/title.h"
 
-enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW };
+enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW, MODE_RELOAD, MODE_STOP };
 
 struct arguments {
     enum mode mode;
@@ -29,6 +33,8 @@ static const char usage[] =
     "usage: ehlock [-f] FILE            run the services of the configuration\n"
     "       ehlock --check FILE         say what is wrong with it; exit 0 or 78\n"
     "       ehlock --show-config FILE   print it with all defaults\n"
+    "       ehlock --reload FILE        check it, and have the running ehlock read it again\n"
+    "       ehlock --stop FILE          end the running ehlock, and wait until it has ended\n"
     "       ehlock --help | --version\n";
 
 static void print_help(void)
@@ -42,7 +48,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
     static const struct option options[] = {
         {"check", no_argument, NULL, 'c'},   {"foreground", no_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},    {"show-config", no_argument, NULL, 's'},
-        {"version", no_argument, NULL, 'v'}, {0}};
+        {"version", no_argument, NULL, 'v'}, {"reload", no_argument, NULL, 'r'},
+        {"stop", no_argument, NULL, 't'},    {0}};
     int o;
     *a = (struct arguments){.mode = MODE_RUN};
     while ((o = getopt_long(argc, argv, "fh", options, NULL)) != -1) {
@@ -56,8 +63,14 @@ static bool parse(int argc, char **argv, struct arguments *a)
         case 'h':
             print_help();
             exit(0);
+        case 'r':
+            a->mode = MODE_RELOAD;
+            break;
         case 's':
             a->mode = MODE_SHOW;
+            break;
+        case 't':
+            a->mode = MODE_STOP;
             break;
         case 'v':
             printf("ehlock %s, GnuTLS %s\n", EHLOCK_VERSION, tls_library_version());
@@ -70,19 +83,6 @@ static bool parse(int argc, char **argv, struct arguments *a)
         return false;
     a->file = argv[optind];
     return true;
-}
-
-static void open_log(const struct config *c)
-{
-    const struct log_settings s = {.level = c->log_level,
-                                   .facility = c->log_facility,
-                                   .ident = c->ident,
-                                   .to_stderr = c->foreground != FOREGROUND_QUIET,
-                                   .to_syslog = c->syslog,
-                                   .file = c->output,
-                                   .overwrite = c->log_mode == LOG_OVERWRITE};
-    if (log_open(&s) != 0)
-        die(EX_CONFIG, "output: cannot open %s: %s", c->output, strerror(errno));
 }
 
 /* The parent stays until the services run, so that its exit status tells whether they do. The
@@ -111,22 +111,71 @@ static int go_to_background(void)
 
 static int check(struct config *c, const char *file)
 {
+    size_t services = c->n_services;
+    unsigned warnings = c->warnings;
     if (!master_check(c))
         return EX_CONFIG;
-    printf("%s: %zu service%s, no errors, %u warning%s\n", file, c->n_services,
-           c->n_services == 1 ? "" : "s", c->warnings, c->warnings == 1 ? "" : "s");
+    printf("%s: %zu service%s, no errors, %u warning%s\n", file, services, services == 1 ? "" : "s",
+           warnings, warnings == 1 ? "" : "s");
     return 0;
 }
 
-static int run(struct config *c, bool foreground)
+static int show(struct config *c)
+{
+    config_show(c, stdout);
+    config_finish(c);
+    free(c);
+    return 0;
+}
+
+static int run(struct config *c, const char *file, bool foreground)
 {
     int ready_fd = -1;
     if (foreground)
         c->foreground = FOREGROUND_YES;
-    open_log(c);
+    if (!master_open_log(c))
+        die(EX_CONFIG, "output: cannot open %s: %s", c->output, strerror(errno));
     if (c->foreground == FOREGROUND_NO)
         ready_fd = go_to_background();
-    return master_run(c, ready_fd);
+    return master_run(c, file, ready_fd);
+}
+
+/* The process that runs this configuration, by its pid file. */
+static pid_t find_running(const struct config *c, const char *file)
+{
+    char error[512];
+    if (c->pid_file == NULL)
+        die(EX_CONFIG, "%s has no pid = FILE, by which the running ehlock could be found", file);
+    pid_t pid = pidfile_find(c->pid_file, error, sizeof error);
+    if (pid == 0)
+        die(EX_UNAVAILABLE, "%s", error);
+    return pid;
+}
+
+/* What is wrong is told here, where somebody reads it. */
+static int reload(struct config *c, const char *file)
+{
+    pid_t pid = find_running(c, file);
+    if (!master_check(c))
+        return EX_CONFIG;
+    if (kill(pid, SIGHUP) != 0)
+        die(EX_NOPERM, "process %d: %s", (int)pid, strerror(errno));
+    return 0;
+}
+
+/* Returns when it has ended. */
+static int stop(struct config *c, const char *file)
+{
+    const struct timespec moment = {.tv_nsec = 50000000};
+    pid_t pid = find_running(c, file);
+    char error[512];
+    if (kill(pid, SIGTERM) != 0)
+        die(EX_NOPERM, "process %d: %s", (int)pid, strerror(errno));
+    while (pidfile_find(c->pid_file, error, sizeof error) == pid)
+        nanosleep(&moment, NULL);
+    config_finish(c);
+    free(c);
+    return 0;
 }
 
 /* Libraries look their functions up at the first call, which would be in every worker anew. Bound
@@ -141,11 +190,26 @@ static void bind_libraries(char **argv)
     execv(path, argv); /* if this fails we go on as we are */
 }
 
+static int do_as_told(const struct arguments *a, struct config *c)
+{
+    switch (a->mode) {
+    case MODE_RUN:
+        return run(c, a->file, a->foreground);
+    case MODE_CHECK:
+        return check(c, a->file);
+    case MODE_SHOW:
+        return show(c);
+    case MODE_RELOAD:
+        return reload(c, a->file);
+    case MODE_STOP:
+        return stop(c, a->file);
+    }
+    return EX_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a;
-    struct config c;
-    int status = EX_CONFIG;
 
     bind_libraries(argv);
     title_init(argc, argv);
@@ -153,21 +217,11 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return EX_USAGE;
     }
-    config_init(&c);
-    if (config_read(&c, a.file) && config_check(&c)) {
-        switch (a.mode) {
-        case MODE_RUN:
-            status = run(&c, a.foreground);
-            break;
-        case MODE_CHECK:
-            status = check(&c, a.file);
-            break;
-        case MODE_SHOW:
-            config_show(&c, stdout);
-            status = 0;
-            break;
-        }
-    }
-    config_finish(&c);
-    return status;
+    struct config *c = memory_alloc(sizeof *c);
+    config_init(c);
+    if (config_read(c, a.file) && config_check(c))
+        return do_as_told(&a, c); /* which takes it */
+    config_finish(c);
+    free(c);
+    return EX_CONFIG;
 }

@@ -9,34 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "certs/keeper.h"
-#include "certs/remotekey.h"
-#include "certs/tickets.h"
 #include "protocols/memory.h"
-#include "proxy/jail.h"
+#include "proxy/child.h"
+#include "proxy/generation.h"
 #include "proxy/log.h"
-#include "proxy/pool.h"
+#include "proxy/pidfile.h"
 #include "proxy/title.h"
 #include "proxy/worker.h"
 
 enum {
-    REPORT_SECONDS = 30,   /* for the keeper to load all keys */
     TICK_MS = 1000,        /* the master looks after everything at least this often */
     AT_ONCE_MS = 500,      /* a worker that fails sooner after its fork ... */
     BACKOFF_MAX_MS = 8000, /* ... slows forking down, to this at the most */
     GOODBYE_MS = 3000,     /* for sessions that were told to end */
-    SPARE_FDS = 128,       /* descriptors of a worker beyond one for each worker there may be */
     RESIGNAL_MS = 100,     /* a signal can come just before accept(2): it is sent again */
-    EXPIRY_WARNING_DAYS = 14,
 };
 
 /* What the master knows of a worker. */
@@ -44,363 +35,31 @@ struct child {
     pid_t pid; /* 0: none */
     int slot;
     struct pool *pool;
+    struct keyset *keys; /* those it was forked with */
     int64_t born;
 };
 
 struct master {
-    struct config *config;
-    struct jail jail;
-    bool background; /* a daemon, which leaves terminal and directory */
-    struct pool *pools;
-    size_t n_pools;
-    struct child *children; /* as many as all pools may have */
-    size_t n_children;      /* places up to the last one in use */
+    const char *file; /* the configuration */
+    int directory_fd; /* where its relative names begin */
+    char *pid_file;   /* NULL: none */
+    int pid_fd;
+    struct common common;
+    int signal_fd;
+    int cancel_end; /* closed, all sessions end */
+    int64_t ticket_born, keeper_not_before, tick_due;
+    struct generation *current;
+    struct generation *retired; /* generations whose last sessions go on */
+    struct keyset *old_keys;    /* keysets of the current generation that are given up */
+    struct child *children;     /* as many as all generations may have */
+    size_t n_children;          /* places up to the last one in use */
     size_t max_children;
-    struct ticket_key ticket_key;
-    int64_t ticket_born;
-    pid_t keeper;       /* 0: none */
-    int keeper_stop_fd; /* closed, it ends the keeper */
-    int64_t keeper_not_before;
-    int notify_fd, signal_fd;
-    int cancel_fds[2]; /* [1] closed, all sessions end */
+    unsigned timeout_drain; /* seconds */
 };
 
 static int64_t now(void)
 {
     return wire_now();
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
-/* ---- the keeper ---- */
-
-/* The sources of a service: its own, then those of its sni sections. */
-static size_t collect_sources(const struct config *c, const struct service *s,
-                              struct key_source *out, const char **patterns)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < c->n_services + 1; k++) {
-        const struct service *from = k == 0 ? s : &c->services[k - 1];
-        if (k > 0 && from->sni_service != s)
-            continue;
-        for (size_t i = 0; i < from->cert.count; i++, n++) {
-            if (out == NULL)
-                continue;
-            out[n] = (struct key_source){
-                .cert_file = from->cert.items[i].text,
-                .key_file = i < from->key.count ? from->key.items[i].text : NULL,
-                .ocsp_file = i < from->ocsp_staple.count ? from->ocsp_staple.items[i].text : NULL,
-                .cert_where = from->cert.items[i].where,
-                .key_where =
-                    i < from->key.count ? from->key.items[i].where : from->cert.items[i].where,
-                .ocsp_where =
-                    i < from->ocsp_staple.count ? from->ocsp_staple.items[i].where : NULL};
-            patterns[n] = from->sni_pattern;
-        }
-    }
-    return n;
-}
-
-static void log_refused(const char *sentence)
-{
-    log_error("keeper: %s was refused: a worker has gone astray", sentence);
-}
-
-static void default_signals(void)
-{
-    sigset_t none;
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        signal(signals[i], signals[i] == SIGTERM ? SIG_DFL : SIG_IGN);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* Nothing of the terminal and the directory we were started from goes into the workers. */
-static void detach(bool background)
-{
-    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (background) {
-        log_leave_stderr();
-        if (chdir("/") != 0)
-            log_warn_errno("chdir");
-    }
-    for (int i = STDIN_FILENO; fd >= 0 && i <= (background ? STDERR_FILENO : STDOUT_FILENO); i++)
-        dup2(fd, i);
-    if (fd > STDERR_FILENO)
-        close(fd);
-}
-
-_Noreturn static void keeper_main(struct master *m, const struct key_group *groups, int report_fd,
-                                  int stop_fd)
-{
-    title_set("keeper");
-    default_signals();
-    prctl(PR_SET_DUMPABLE, 0); /* no debugger, no core: this memory has the keys */
-    struct keeper *k = keeper_load(groups, m->n_pools, report_fd);
-    if (k == NULL)
-        _exit(EX_CONFIG);
-    detach(m->background);
-
-    int *keep = memory_alloc((m->n_pools + 3) * sizeof *keep);
-    size_t n = 0;
-    for (size_t i = 0; i < m->n_pools; i++)
-        keep[n++] = groups[i].request_fd;
-    keep[n++] = stop_fd;
-    keep[n++] = log_fd();
-    keep[n++] = log_syslog_fd();
-    const char *failed = jail_enter(&m->jail, keep, n, true, 64 + (unsigned)m->n_pools);
-    free(keep);
-    if (failed != NULL) {
-        log_error_errno("the keeper could not be jailed and does not serve: %s", failed);
-        _exit(WORKER_EXIT_JAIL);
-    }
-    keeper_serve(k, stop_fd, log_refused);
-    keeper_destroy(k);
-    _exit(0);
-}
-
-/* Forks a keeper and reads what it reports. On success the pools have new certificates. */
-static bool start_keeper(struct master *m, char *error, size_t size)
-{
-    struct key_group *groups = memory_alloc(m->n_pools * sizeof *groups);
-    struct creds **creds = memory_alloc(m->n_pools * sizeof(struct creds *));
-    const char ***patterns = memory_alloc(m->n_pools * sizeof *patterns);
-    struct keeper_door *doors = memory_alloc(m->n_pools * sizeof *doors);
-    int report[2] = {-1, -1}, stop[2] = {-1, -1};
-    bool ok = false;
-
-    for (size_t i = 0; i < m->n_pools; i++) {
-        struct pool *p = &m->pools[i];
-        size_t n = collect_sources(m->config, p->service, NULL, NULL);
-        struct key_source *sources = memory_alloc((n + 1) * sizeof *sources);
-        patterns[i] = memory_alloc((n + 1) * sizeof **patterns);
-        collect_sources(m->config, p->service, sources, patterns[i]);
-        groups[i] =
-            (struct key_group){.sources = sources, .count = n, .request_fd = p->request_fds[1]};
-        doors[i] = (struct keeper_door){.request_fd = p->request_fds[0],
-                                        .seconds = (unsigned)p->service->timeout_handshake};
-    }
-    if (pipe2(report, O_CLOEXEC) != 0 || pipe2(stop, O_CLOEXEC) != 0) {
-        snprintf(error, size, "pipe: %s", strerror(errno));
-        goto out;
-    }
-    m->keeper = fork();
-    if (m->keeper == 0) {
-        close(report[0]);
-        close(stop[1]);
-        keeper_main(m, groups, report[1], stop[0]);
-    }
-    if (m->keeper < 0) {
-        m->keeper = 0;
-        snprintf(error, size, "fork: %s", strerror(errno));
-        goto out;
-    }
-    close_fd(&report[1]);
-    close_fd(&m->keeper_stop_fd);
-    m->keeper_stop_fd = stop[1];
-    stop[1] = -1;
-    ok = creds_read_report(report[0], doors, m->n_pools, creds, REPORT_SECONDS, error, size);
-    for (size_t i = 0; ok && i < m->n_pools; i++) {
-        for (size_t n = 0; n < groups[i].count; n++)
-            if (patterns[i][n] != NULL)
-                creds_set_pattern(creds[i], n, patterns[i][n]);
-        creds_destroy(m->pools[i].creds);
-        m->pools[i].creds = creds[i];
-        atomic_store(&m->pools[i].stats->keys_ready, true);
-    }
-out:
-    close_fd(&report[0]);
-    close_fd(&report[1]);
-    close_fd(&stop[0]);
-    close_fd(&stop[1]);
-    for (size_t i = 0; i < m->n_pools; i++) {
-        free((void *)groups[i].sources);
-        free(patterns[i]);
-    }
-    free(groups);
-    free(creds);
-    free(patterns);
-    free(doors);
-    return ok;
-}
-
-static void stop_keeper(struct master *m)
-{
-    close_fd(&m->keeper_stop_fd);
-    if (m->keeper > 0)
-        waitpid(m->keeper, NULL, 0);
-    m->keeper = 0;
-}
-
-/* ---- TLS of the services ---- */
-
-static bool make_tls(struct master *m, char *error, size_t size)
-{
-    for (size_t i = 0; i < m->n_pools; i++) {
-        struct pool *p = &m->pools[i];
-        char reason[256];
-        if (creds_count(p->creds) == 0)
-            continue;
-        const struct tls_params params = {
-            .priority = p->service->priority,
-            .alpn = p->service->protocol != NULL ? p->service->protocol->alpn : NULL,
-            .creds = p->creds,
-            .ticket_key = p->service->session_resume ? &m->ticket_key : NULL};
-        struct tls_setup *tls = tls_setup_create(&params, reason, sizeof reason);
-        if (tls == NULL) {
-            snprintf(error, size, "%s: priority: %s",
-                     config_where(m->config, p->service, "priority"), reason);
-            return false;
-        }
-        tls_setup_destroy(p->tls);
-        p->tls = tls;
-    }
-    return true;
-}
-
-static void report_certificates(const struct master *m)
-{
-    for (size_t i = 0; i < m->n_pools; i++) {
-        const struct pool *p = &m->pools[i];
-        for (size_t n = 0; n < creds_count(p->creds); n++) {
-            char name[256];
-            const char *algorithm;
-            time_t end;
-            creds_describe(p->creds, n, name, sizeof name, &algorithm, &end);
-            long days = (long)((end - time(NULL)) / 86400);
-            if (end < time(NULL))
-                log_error("service=%s the certificate for %s (%s) has expired", p->service->name,
-                          name, algorithm);
-            else if (days < EXPIRY_WARNING_DAYS)
-                log_warn("service=%s the certificate for %s (%s) expires in %ld days",
-                         p->service->name, name, algorithm, days);
-            else
-                log_info("service=%s certificate for %s (%s), %ld days left", p->service->name,
-                         name, algorithm, days);
-        }
-    }
-}
-
-/* ---- setting up and taking down ---- */
-
-static struct policy policy_of(const struct config *c, const struct service *s)
-{
-    return (struct policy){.tls_level = (enum tls_level)s->tls_level,
-                           .auth_before_tls = s->auth_before_tls,
-                           .bare_newline = (enum bare_newline)s->bare_newline,
-                           .hide = s->hide,
-                           .hostname = c->hostname,
-                           .max_command = (size_t)s->max_command_length,
-                           .max_reply = (size_t)s->max_reply_size,
-                           .max_useless = (unsigned)s->max_useless_commands,
-                           .idle_seconds = (unsigned)s->timeout_idle,
-                           .busy_seconds = (unsigned)s->timeout_busy};
-}
-
-static size_t most_workers(const struct service *s)
-{
-    return (size_t)s->max_connections + (size_t)s->spare_workers;
-}
-
-static bool make_pool(struct master *m, const struct service *s, char *error, size_t size)
-{
-    struct pool *p = &m->pools[m->n_pools++];
-    *p = (struct pool){.service = s,
-                       .policy = policy_of(m->config, s),
-                       .listeners.epoll_fd = -1,
-                       .request_fds = {-1, -1},
-                       .notify_fd = m->notify_fd,
-                       .cancel_fd = m->cancel_fds[0]};
-    m->max_children += most_workers(s);
-    if (!backends_resolve(&p->backends, s, error, size))
-        return false;
-    p->stats = stats_create(most_workers(s));
-    if (p->stats == NULL ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p->request_fds) != 0) {
-        snprintf(error, size, "[%s]: %s", s->name, strerror(errno));
-        return false;
-    }
-    return true;
-}
-
-static bool prepare_jail(struct master *m, char *error, size_t size)
-{
-    const struct config *c = m->config;
-    char reason[256];
-    const char *wrong = jail_prepare(&m->jail, c->setuid_name, c->setgid_name, c->chroot_dir,
-                                     reason, sizeof reason);
-    if (wrong != NULL)
-        snprintf(error, size, "%s: %s: %s", config_where(c, NULL, wrong), wrong, reason);
-    return wrong == NULL;
-}
-
-/* Everything up to binding. */
-static bool prepare(struct master *m, struct config *c, bool background, char *error, size_t size)
-{
-    *m = (struct master){.config = c,
-                         .background = background,
-                         .keeper_stop_fd = -1,
-                         .notify_fd = -1,
-                         .signal_fd = -1,
-                         .cancel_fds = {-1, -1}};
-    m->pools = memory_alloc(c->n_services * sizeof *m->pools);
-    m->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (m->notify_fd < 0 || pipe2(m->cancel_fds, O_CLOEXEC) != 0) {
-        snprintf(error, size, "%s", strerror(errno));
-        return false;
-    }
-    if (!tls_global_init(error, size) || !prepare_jail(m, error, size))
-        return false;
-    if (ticket_key_make(&m->ticket_key) != 0) {
-        snprintf(error, size, "no random numbers for the ticket key");
-        return false;
-    }
-    m->ticket_born = now();
-    for (size_t i = 0; i < c->n_services; i++)
-        if (c->services[i].sni == NULL && !make_pool(m, &c->services[i], error, size))
-            return false;
-    for (size_t i = 0; i < m->n_pools; i++)
-        m->pools[i].max_fds = SPARE_FDS + (unsigned)m->max_children;
-    m->children = memory_alloc((m->max_children + 1) * sizeof *m->children);
-    return start_keeper(m, error, size) && make_tls(m, error, size);
-}
-
-static void take_down(struct master *m)
-{
-    stop_keeper(m);
-    for (size_t i = 0; i < m->n_pools; i++) {
-        struct pool *p = &m->pools[i];
-        listeners_close(&p->listeners, true);
-        tls_setup_destroy(p->tls);
-        creds_destroy(p->creds);
-        stats_destroy(p->stats);
-        close_fd(&p->request_fds[0]);
-        close_fd(&p->request_fds[1]);
-    }
-    close_fd(&m->notify_fd);
-    close_fd(&m->signal_fd);
-    close_fd(&m->cancel_fds[0]);
-    close_fd(&m->cancel_fds[1]);
-    close_fd(&m->jail.root_fd);
-    free(m->pools);
-    free(m->children);
-}
-
-bool master_check(struct config *c)
-{
-    struct master m;
-    char error[1024];
-    bool ok = prepare(&m, c, false, error, sizeof error);
-    if (!ok)
-        config_error(c, NULL, "%s", error);
-    take_down(&m);
-    return ok;
 }
 
 /* ---- workers ---- */
@@ -410,19 +69,23 @@ static struct child *free_place(struct master *m)
     for (size_t i = 0; i < m->n_children; i++)
         if (m->children[i].pid == 0)
             return &m->children[i];
-    return m->n_children < m->max_children ? &m->children[m->n_children++] : NULL;
+    if (m->n_children == m->max_children) {
+        m->max_children = 2 * m->max_children + 64;
+        m->children = memory_resize(m->children, m->max_children * sizeof *m->children);
+    }
+    return &m->children[m->n_children++];
 }
 
 static bool fork_worker(struct master *m, struct pool *p)
 {
     pid_t self = getpid();
+    struct generation *g = p->generation;
     int slot = stats_take_slot(p->stats);
-    struct child *c = slot >= 0 ? free_place(m) : NULL;
-    if (c == NULL)
+    if (slot < 0)
         return false;
     pid_t pid = fork();
     if (pid == 0)
-        worker_main(p, slot, &m->jail, self);
+        worker_main(p, slot, &g->jail, self);
     if (pid < 0) {
         log_error_errno("service=%s fork", p->service->name);
         stats_worker_dead(p->stats, slot);
@@ -430,8 +93,11 @@ static bool fork_worker(struct master *m, struct pool *p)
         return false;
     }
     p->stats->slots[slot].pid = pid;
-    *c = (struct child){.pid = pid, .slot = slot, .pool = p, .born = now()};
+    *free_place(m) =
+        (struct child){.pid = pid, .slot = slot, .pool = p, .keys = g->keys, .born = now()};
     p->live++;
+    g->live++;
+    g->keys->users++;
     return true;
 }
 
@@ -442,10 +108,16 @@ static void keep_spares(struct master *m, struct pool *p, bool calm)
     unsigned spare = (unsigned)p->service->spare_workers;
     if (!calm && atomic_load(&p->stats->idle) > spare / 2)
         return;
-    while (atomic_load(&p->stats->idle) < spare && p->live < most_workers(p->service) &&
+    while (atomic_load(&p->stats->idle) < spare && p->live < pool_most_workers(p) &&
            now() >= p->not_before)
         if (!fork_worker(m, p))
             return;
+}
+
+static void keep_all_spares(struct master *m, bool calm)
+{
+    for (size_t i = 0; i < m->current->n_pools; i++)
+        keep_spares(m, &m->current->pools[i], calm);
 }
 
 /* A worker that fails at once would be replaced at once, for ever. */
@@ -464,7 +136,7 @@ static void slow_down(struct pool *p, const struct child *c, bool failed)
               (long long)(pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS));
 }
 
-static void bury(struct child *c, int status)
+static void bury_worker(struct child *c, int status)
 {
     struct pool *p = c->pool;
     bool crashed = WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM;
@@ -475,64 +147,148 @@ static void bury(struct child *c, int status)
                   peer[0] != '\0' ? peer : "-", (int)c->pid, WTERMSIG(status),
                   strsignal(WTERMSIG(status)));
     else if (failed)
-        log_error("service=%s worker %d ended with status %d", p->service->name, (int)c->pid,
-                  WEXITSTATUS(status));
+        log_error("service=%s client=%s worker %d ended with status %d", p->service->name,
+                  peer[0] != '\0' ? peer : "-", (int)c->pid, WEXITSTATUS(status));
     slow_down(p, c, failed);
     stats_worker_dead(p->stats, c->slot);
     p->live--;
+    p->generation->live--;
+    c->keys->users--;
     c->pid = 0;
 }
 
-/* True when the keeper was among the dead. */
-static bool reap(struct master *m)
+static void bury_keeper(struct master *m, pid_t pid, int status)
 {
-    bool keeper_died = false;
+    if (!keyset_bury(m->current->keys, pid))
+        return; /* one that had been told to end */
+    if (WIFSIGNALED(status))
+        log_error("keeper %d was killed by signal %d (%s)", (int)pid, WTERMSIG(status),
+                  strsignal(WTERMSIG(status)));
+    else
+        log_error("keeper %d ended with status %d", (int)pid, WEXITSTATUS(status));
+}
+
+static struct child *find_child(struct master *m, pid_t pid)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (m->children[i].pid == pid)
+            return &m->children[i];
+    return NULL;
+}
+
+static void reap(struct master *m)
+{
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == m->keeper) {
-            m->keeper = 0;
-            keeper_died = true;
-            continue;
-        }
-        for (size_t i = 0; i < m->n_children; i++)
-            if (m->children[i].pid == pid)
-                bury(&m->children[i], status);
-        while (m->n_children > 0 && m->children[m->n_children - 1].pid == 0)
-            m->n_children--;
+        struct child *c = find_child(m, pid);
+        if (c != NULL)
+            bury_worker(c, status);
+        else
+            bury_keeper(m, pid, status);
     }
-    return keeper_died;
+    while (m->n_children > 0 && m->children[m->n_children - 1].pid == 0)
+        m->n_children--;
 }
 
-static void signal_workers(const struct master *m, bool only_idle, int signal)
+static bool is_idle(const struct child *c)
+{
+    return atomic_load(&c->pool->stats->slots[c->slot].state) == SLOT_IDLE;
+}
+
+static void signal_all(const struct master *m, int signal)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (m->children[i].pid > 0)
+            kill(m->children[i].pid, signal);
+}
+
+/* Whether it knows a configuration or certificates that are not the current ones. */
+static bool is_outdated(const struct master *m, const struct child *c)
+{
+    return c->pool->generation != m->current || c->keys != m->current->keys;
+}
+
+/* Those that wait for a client end, the others when their session has ended. */
+static void signal_outdated(const struct master *m, bool only_idle)
 {
     for (size_t i = 0; i < m->n_children; i++) {
         const struct child *c = &m->children[i];
-        if (c->pid > 0 &&
-            (!only_idle || atomic_load(&c->pool->stats->slots[c->slot].state) == SLOT_IDLE))
-            kill(c->pid, signal);
+        if (c->pid > 0 && is_outdated(m, c) && (!only_idle || is_idle(c)))
+            kill(c->pid, SIGTERM);
     }
 }
 
-/* ---- running ---- */
+static void signal_idle(const struct master *m)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (m->children[i].pid > 0 && is_idle(&m->children[i]))
+            kill(m->children[i].pid, SIGTERM);
+}
 
-/* The keys are read again; if they are not what they were, the workers that wait know the old
- * certificates and are replaced. */
+/* ---- keys ---- */
+
+static void set_keys_ready(struct master *m, bool ready)
+{
+    for (size_t i = 0; i < m->current->n_pools; i++)
+        atomic_store(&m->current->pools[i].stats->keys_ready, ready);
+}
+
+/* New certificates for new workers; the old workers keep theirs and end. */
+static bool renew_keys(struct master *m, char *error, size_t size)
+{
+    struct keyset *old = generation_renew_keys(m->current, error, size);
+    if (old == NULL)
+        return false;
+    old->next = m->old_keys;
+    m->old_keys = old;
+    keyset_report(m->current->keys);
+    keep_all_spares(m, true);
+    signal_outdated(m, false);
+    return true;
+}
+
+/* All keepers are dead. One with the same keys goes on for everybody; if the files have changed,
+ * or cannot be read, everything is read anew. */
 static void replace_keeper(struct master *m)
 {
     char error[1024];
     if (now() < m->keeper_not_before)
         return;
     m->keeper_not_before = now() + TICK_MS;
-    log_error("the keeper died: it is started again");
-    if (start_keeper(m, error, sizeof error) && make_tls(m, error, sizeof error)) {
-        signal_workers(m, true, SIGTERM);
+    if (keyset_add_keeper(m->current->keys, error, sizeof error) ||
+        renew_keys(m, error, sizeof error)) {
+        set_keys_ready(m, true);
+        log_notice("there is a keeper again");
         return;
     }
     log_error("no keeper, so no new TLS sessions: %s", error);
-    for (size_t i = 0; i < m->n_pools; i++)
-        atomic_store(&m->pools[i].stats->keys_ready, false);
-    stop_keeper(m);
+    set_keys_ready(m, false);
+}
+
+static void look_after_keepers(struct master *m)
+{
+    char error[1024];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned most = (unsigned)m->current->config->keepers;
+    if (most == 0)
+        most = cores > 0 ? (unsigned)cores : 1;
+    if (m->current->keys->n_keepers == 0)
+        replace_keeper(m);
+    else if (keyset_feel_pressure(m->current->keys, most) &&
+             !keyset_add_keeper(m->current->keys, error, sizeof error))
+        log_warn("one keeper more was wanted: %s", error);
+}
+
+static void look_for_new_files(struct master *m)
+{
+    char error[1024];
+    if (!keyset_is_stale(m->current->keys))
+        return;
+    if (renew_keys(m, error, sizeof error))
+        log_notice("certificates have been read again, because files have changed");
+    else
+        log_error("certificates have changed and cannot be used, the old ones stay: %s", error);
 }
 
 static void renew_ticket_key(struct master *m)
@@ -540,15 +296,135 @@ static void renew_ticket_key(struct master *m)
     if (now() - m->ticket_born < (int64_t)TICKET_KEY_SECONDS * 1000)
         return;
     m->ticket_born = now();
-    if (ticket_key_make(&m->ticket_key) == 0)
-        signal_workers(m, true, SIGTERM);
+    if (ticket_key_make(&m->common.ticket_key) == 0)
+        signal_idle(m);
 }
 
-static void list_sessions(const struct master *m)
+/* ---- generations ---- */
+
+/* What nobody uses any more goes. */
+static void drop_unused(struct master *m)
 {
-    for (size_t i = 0; i < m->n_pools; i++) {
-        const struct pool *p = &m->pools[i];
-        log_notice("service=%s idle=%u busy=%u sessions=%llu", p->service->name,
+    for (struct keyset **k = &m->old_keys; *k != NULL;) {
+        struct keyset *old = *k;
+        if (old->users > 0) {
+            k = &old->next;
+            continue;
+        }
+        *k = old->next;
+        keyset_destroy(old, false);
+    }
+    for (struct generation **g = &m->retired; *g != NULL;) {
+        struct generation *old = *g;
+        if (old->live > 0) {
+            g = &old->next;
+            continue;
+        }
+        *g = old->next;
+        generation_destroy(old, false);
+    }
+}
+
+static struct log_settings log_settings_of(const struct config *c)
+{
+    return (struct log_settings){.level = c->log_level,
+                                 .facility = c->log_facility,
+                                 .ident = c->ident,
+                                 .to_stderr = c->foreground != FOREGROUND_QUIET,
+                                 .to_syslog = c->syslog,
+                                 .file = c->output,
+                                 .overwrite = c->log_mode == LOG_OVERWRITE};
+}
+
+bool master_open_log(const struct config *c)
+{
+    const struct log_settings s = log_settings_of(c);
+    return log_open(&s) == 0;
+}
+
+/* The same after a reload: nothing is emptied, and a daemon has no standard error. */
+static void adopt_log(const struct master *m, const struct config *c)
+{
+    struct log_settings s = log_settings_of(c);
+    s.overwrite = false;
+    s.to_stderr = s.to_stderr && !m->common.background;
+    if (log_open(&s) != 0)
+        log_error_errno("output: cannot open %s, the old log stays", c->output);
+}
+
+static void announce(const struct generation *g)
+{
+    for (size_t i = 0; i < g->n_pools; i++) {
+        const struct pool *p = &g->pools[i];
+        for (size_t n = 0; n < p->listeners.count; n++)
+            log_notice("service=%s listening on %s for %s", p->service->name,
+                       p->listeners.addresses[n].text, p->backends.addresses[0].text);
+    }
+}
+
+static struct config *read_config(const char *file)
+{
+    struct config *c = memory_alloc(sizeof *c);
+    config_init(c);
+    if (config_read(c, file) && config_check(c))
+        return c;
+    config_finish(c);
+    free(c);
+    return NULL;
+}
+
+/* Its relative names begin where the program was started. */
+static struct config *read_config_again(const struct master *m)
+{
+    if (fchdir(m->directory_fd) != 0)
+        return NULL;
+    struct config *c = read_config(m->file);
+    if (m->common.background && chdir("/") != 0)
+        log_warn_errno("chdir");
+    return c;
+}
+
+/* From here on the new one is served. */
+static void adopt(struct master *m, struct generation *new)
+{
+    struct generation *old = m->current;
+    m->current = new;
+    m->timeout_drain = (unsigned)new->config->timeout_drain;
+    keep_all_spares(m, true);
+    generation_close(old);
+    old->next = m->retired;
+    m->retired = old;
+    signal_outdated(m, false);
+}
+
+/* A new configuration, complete and valid, or the old one stays. */
+static void reload(struct master *m)
+{
+    char error[1024] = "";
+    struct config *c = read_config_again(m);
+    struct generation *g = c != NULL ? generation_create(c, &m->common, error, sizeof error) : NULL;
+    if (g != NULL && !generation_listen(g, m->current, error, sizeof error)) {
+        generation_destroy(g, false);
+        g = NULL;
+    }
+    if (g == NULL) {
+        log_error("not reloaded, the old configuration stays%s%s", error[0] != '\0' ? ": " : "",
+                  error);
+        return;
+    }
+    adopt_log(m, c);
+    keyset_report(g->keys);
+    adopt(m, g);
+    log_notice("reloaded: %zu service%s", g->n_pools, g->n_pools == 1 ? "" : "s");
+}
+
+/* ---- running ---- */
+
+static void list_generation(const struct generation *g, const char *age)
+{
+    for (size_t i = 0; i < g->n_pools; i++) {
+        const struct pool *p = &g->pools[i];
+        log_notice("service=%s%s idle=%u busy=%u sessions=%llu", p->service->name, age,
                    atomic_load(&p->stats->idle), atomic_load(&p->stats->busy),
                    (unsigned long long)atomic_load(&p->stats->sessions));
         for (size_t n = 0; n < p->stats->n_slots; n++) {
@@ -558,6 +434,13 @@ static void list_sessions(const struct master *m)
                            (int)s->pid, s->peer, (long long)((now() - s->since) / 1000));
         }
     }
+}
+
+static void list_sessions(const struct master *m)
+{
+    list_generation(m->current, "");
+    for (const struct generation *g = m->retired; g != NULL; g = g->next)
+        list_generation(g, " (before the reload)");
 }
 
 /* Returns the signal that asks to stop, or 0. */
@@ -571,7 +454,7 @@ static int take_signal(struct master *m)
     case SIGINT:
         return (int)info.ssi_signo;
     case SIGHUP:
-        log_warn("SIGHUP: this version does not reload; restart it to change the configuration");
+        reload(m);
         return 0;
     case SIGUSR1:
         if (log_reopen() != 0)
@@ -591,13 +474,24 @@ static int wait_for_work(struct master *m, int ms, bool *calm)
 {
     uint64_t count;
     struct pollfd fds[2] = {{.fd = m->signal_fd, .events = POLLIN},
-                            {.fd = m->notify_fd, .events = POLLIN}};
+                            {.fd = m->common.notify_fd, .events = POLLIN}};
     *calm = poll(fds, 2, ms) <= 0;
     if (*calm)
         return 0;
-    if (fds[1].revents != 0 && read(m->notify_fd, &count, sizeof count) < 0)
+    if (fds[1].revents != 0 && read(m->common.notify_fd, &count, sizeof count) < 0)
         return 0;
     return fds[0].revents != 0 ? take_signal(m) : 0;
+}
+
+/* What is looked after now and then. */
+static void tick(struct master *m)
+{
+    if (now() < m->tick_due)
+        return;
+    m->tick_due = now() + TICK_MS;
+    renew_ticket_key(m);
+    look_for_new_files(m);
+    signal_outdated(m, true);
 }
 
 static void serve(struct master *m)
@@ -605,12 +499,11 @@ static void serve(struct master *m)
     int stop;
     bool calm = true;
     do {
-        bool keeper_died = reap(m);
-        if (keeper_died || m->keeper == 0)
-            replace_keeper(m);
-        renew_ticket_key(m);
-        for (size_t i = 0; i < m->n_pools; i++)
-            keep_spares(m, &m->pools[i], calm);
+        reap(m);
+        look_after_keepers(m);
+        tick(m);
+        drop_unused(m);
+        keep_all_spares(m, calm);
         stop = wait_for_work(m, TICK_MS, &calm);
     } while (stop == 0);
     log_notice("stopping on %s", strsignal(stop));
@@ -618,9 +511,9 @@ static void serve(struct master *m)
 
 static unsigned count_live(const struct master *m)
 {
-    unsigned n = 0;
-    for (size_t i = 0; i < m->n_pools; i++)
-        n += m->pools[i].live;
+    unsigned n = m->current->live;
+    for (const struct generation *g = m->retired; g != NULL; g = g->next)
+        n += g->live;
     return n;
 }
 
@@ -629,10 +522,10 @@ static bool wait_for_workers(struct master *m, int64_t deadline)
 {
     bool calm;
     while (count_live(m) > 0 && now() < deadline) {
-        signal_workers(m, true, SIGTERM);
+        signal_idle(m);
         if (wait_for_work(m, RESIGNAL_MS, &calm) != 0)
             return false;
-        (void)reap(m);
+        reap(m);
     }
     return count_live(m) == 0;
 }
@@ -640,17 +533,53 @@ static bool wait_for_workers(struct master *m, int64_t deadline)
 /* Sessions may end by themselves for TIMEOUTdrain, then they are told goodbye. */
 static void drain(struct master *m)
 {
-    for (size_t i = 0; i < m->n_pools; i++)
-        listeners_close(&m->pools[i].listeners, true);
-    signal_workers(m, false, SIGTERM);
-    if (wait_for_workers(m, now() + (int64_t)m->config->timeout_drain * 1000))
+    generation_close(m->current);
+    signal_all(m, SIGTERM);
+    if (wait_for_workers(m, now() + (int64_t)m->timeout_drain * 1000))
         return;
     log_notice("%u sessions are told to end", count_live(m));
-    close_fd(&m->cancel_fds[1]);
+    child_close(&m->cancel_end);
     if (wait_for_workers(m, now() + GOODBYE_MS))
         return;
-    signal_workers(m, false, SIGKILL);
+    signal_all(m, SIGKILL);
     (void)wait_for_workers(m, now() + GOODBYE_MS);
+}
+
+/* ---- setting up and taking down ---- */
+
+static bool prepare_common(struct common *c, int *cancel_end, bool background, char *error,
+                           size_t size)
+{
+    int cancel[2] = {-1, -1};
+    *c = (struct common){.background = background, .cancel_fd = -1};
+    c->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bool ok = c->notify_fd >= 0 && pipe2(cancel, O_CLOEXEC) == 0;
+    c->cancel_fd = cancel[0];
+    *cancel_end = cancel[1];
+    if (!ok) {
+        snprintf(error, size, "%s", strerror(errno));
+        return false;
+    }
+    if (!tls_global_init(error, size))
+        return false;
+    if (ticket_key_make(&c->ticket_key) == 0)
+        return true;
+    snprintf(error, size, "no random numbers for the ticket key");
+    return false;
+}
+
+bool master_check(struct config *c)
+{
+    struct common common;
+    char error[1024];
+    int cancel_end;
+    struct generation *g = NULL;
+    if (prepare_common(&common, &cancel_end, false, error, sizeof error))
+        g = generation_create(c, &common, error, sizeof error);
+    if (g == NULL)
+        log_error("%s", error);
+    generation_destroy(g, true);
+    return g != NULL;
 }
 
 static bool block_signals(struct master *m)
@@ -667,24 +596,6 @@ static bool block_signals(struct master *m)
     return m->signal_fd >= 0;
 }
 
-static bool bind_all(struct master *m, char *error, size_t size)
-{
-    for (size_t i = 0; i < m->n_pools; i++)
-        if (!listeners_open(&m->pools[i].listeners, m->pools[i].service, error, size))
-            return false;
-    return true;
-}
-
-static void announce(const struct master *m)
-{
-    for (size_t i = 0; i < m->n_pools; i++) {
-        const struct pool *p = &m->pools[i];
-        for (size_t n = 0; n < p->listeners.count; n++)
-            log_notice("service=%s listening on %s for %s", p->service->name,
-                       p->listeners.addresses[n].text, p->backends.addresses[0].text);
-    }
-}
-
 static void tell_ready(int ready_fd)
 {
     log_notice("ready, GnuTLS %s", tls_library_version());
@@ -695,44 +606,68 @@ static void tell_ready(int ready_fd)
     close(ready_fd);
 }
 
-static bool write_pid(const char *path)
+/* Everything up to serving. The exit status, 0 when it is done. */
+static int set_up(struct master *m, struct config *c, bool background, char *error, size_t size)
 {
-    FILE *f = fopen(path, "we");
-    if (f == NULL)
-        return false;
-    fprintf(f, "%d\n", (int)getpid());
-    return fclose(f) == 0;
+    m->directory_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    m->pid_file = c->pid_file != NULL ? memory_strdup(c->pid_file) : NULL;
+    m->timeout_drain = (unsigned)c->timeout_drain;
+    m->ticket_born = now();
+    if (!prepare_common(&m->common, &m->cancel_end, background, error, size))
+        return EX_OSERR;
+    m->current = generation_create(c, &m->common, error, size);
+    if (m->current == NULL)
+        return EX_CONFIG;
+    if (!block_signals(m)) {
+        snprintf(error, size, "signals: %s", strerror(errno));
+        return EX_OSERR;
+    }
+    if (!generation_listen(m->current, NULL, error, size))
+        return EX_OSERR;
+    if (m->pid_file != NULL)
+        m->pid_fd = pidfile_write(m->pid_file, error, size);
+    return m->pid_file != NULL && m->pid_fd < 0 ? EX_OSERR : 0;
 }
 
-int master_run(struct config *c, int ready_fd)
+static void take_down(struct master *m)
 {
-    struct master m;
+    while (m->old_keys != NULL) {
+        struct keyset *next = m->old_keys->next;
+        keyset_destroy(m->old_keys, true);
+        m->old_keys = next;
+    }
+    while (m->retired != NULL) {
+        struct generation *next = m->retired->next;
+        generation_destroy(m->retired, true);
+        m->retired = next;
+    }
+    generation_destroy(m->current, true);
+    child_close(&m->common.notify_fd);
+    child_close(&m->common.cancel_fd);
+    child_close(&m->cancel_end);
+    child_close(&m->signal_fd);
+    child_close(&m->directory_fd);
+    free(m->children);
+    free(m->pid_file);
+}
+
+int master_run(struct config *c, const char *file, int ready_fd)
+{
+    struct master m = {.file = file, .pid_fd = -1, .signal_fd = -1, .cancel_end = -1};
     char error[1024];
-    int status = EX_CONFIG;
 
     title_set("master");
-    if (prepare(&m, c, ready_fd >= 0, error, sizeof error)) {
-        status = EX_OSERR;
-        if (!block_signals(&m))
-            snprintf(error, sizeof error, "signals: %s", strerror(errno));
-        else if (!bind_all(&m, error, sizeof error))
-            ;
-        else if (c->pid_file != NULL && !write_pid(c->pid_file))
-            snprintf(error, sizeof error, "pid: cannot write %s: %s", c->pid_file, strerror(errno));
-        else
-            status = 0;
-    }
+    int status = set_up(&m, c, ready_fd >= 0, error, sizeof error);
     if (status == 0) {
-        report_certificates(&m);
-        announce(&m);
-        detach(m.background);
-        for (size_t i = 0; i < m.n_pools; i++)
-            keep_spares(&m, &m.pools[i], true);
+        keyset_report(m.current->keys);
+        announce(m.current);
+        child_detach(m.common.background);
+        keep_all_spares(&m, true);
         tell_ready(ready_fd);
         serve(&m);
         drain(&m);
-        if (c->pid_file != NULL)
-            unlink(c->pid_file);
+        if (m.pid_file != NULL)
+            pidfile_remove(m.pid_file, &m.pid_fd);
         log_notice("stopped");
     } else {
         log_error("%s", error);

@@ -9,13 +9,18 @@
 
 #include "proxy/config.h"
 
-/* Loads what the services need (in the keeper, whose report it reads), tells what is wrong by
- * config_error, and undoes everything. For --check. */
+/* Opens the log as the configuration says. False and errno: the file cannot be opened. */
+bool master_open_log(const struct config *c);
+
+/* Loads what the services need (in the keeper, whose report it reads), tells what is wrong, and
+ * undoes everything. For --check. Takes the configuration, which is on the heap. */
 bool master_check(struct config *c);
 
-/* Runs the services until SIGTERM or SIGINT. `ready_fd`: closed after one byte is written to it
- * when all listeners are bound and workers wait; -1: nobody wants to know. Returns the exit
- * status: 0, 78 when the configuration cannot be used, 71 when the system refuses something. */
-int master_run(struct config *c, int ready_fd);
+/* Runs the services until SIGTERM or SIGINT. Takes the configuration (on the heap), which was read
+ * from `file`; SIGHUP reads that again. `ready_fd`: closed after one byte is written to it when all
+ * listeners are bound and workers wait; -1: nobody wants to know, and we stay in the foreground.
+ * Returns the exit status: 0, 78 when the configuration cannot be used, 71 when the system refuses
+ * something. */
+int master_run(struct config *c, const char *file, int ready_fd);
 
 #endif

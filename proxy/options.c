@@ -35,6 +35,8 @@ static const struct option_row rows[] = {
      "name in replies that are not the backend's (default: the machine's)"},
     {"include", OPTION_INCLUDE, SCOPE_GLOBAL, 0, NULL, 0, 0, NULL,
      "read all files of this directory, in the order of their names"},
+    {"keepers", OPTION_NUMBER, GLOBAL(keepers), "0", 0, 64, NULL,
+     "processes that sign, at the most; they are started as load asks; 0: one a core"},
     {"log", OPTION_CHOICE, GLOBAL(log_mode), "append", 0, 0, "append overwrite",
      "what to do with an output file that exists"},
     {"output", OPTION_FILE, GLOBAL(output), NULL, 0, 0, NULL, "log to this file as well"},

@@ -10,25 +10,33 @@
 #include "protocols/protocol.h"
 #include "proxy/backend.h"
 #include "proxy/config.h"
+#include "proxy/jail.h"
 #include "proxy/listen.h"
 #include "proxy/stats.h"
 
+struct generation;
+
 struct pool {
+    struct generation *generation; /* borrowed: the one it belongs to */
     const struct service *service; /* borrowed from the configuration */
     struct policy policy;
     struct backends backends;
     struct listeners listeners;
-    struct creds *creds;   /* NULL: no certificate */
-    struct tls_setup *tls; /* NULL: no TLS */
     struct stats *stats;
-    int request_fds[2]; /* to the keeper: [0] is the workers' end, [1] the keeper's */
-    int notify_fd;      /* eventfd: "fewer idle workers than you may want" */
-    int cancel_fd;      /* readable when sessions have to end now */
-    unsigned max_fds;   /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
+    /* Those of the current keyset, borrowed: */
+    struct tls_setup *tls; /* NULL: no TLS */
+    int request_fd;        /* the workers' end of the socket to the keepers */
+    int notify_fd;         /* eventfd: "fewer idle workers than you may want" */
+    int cancel_fd;         /* readable when sessions have to end now */
+    struct walls walls;    /* around the workers */
+    unsigned max_fds;      /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
     /* The master's own: */
     unsigned live;      /* workers, idle or not */
     unsigned failures;  /* workers that died at once, in a row */
     int64_t not_before; /* no new workers until then */
 };
+
+/* How many workers there can be at a time. */
+size_t pool_most_workers(const struct pool *p);
 
 #endif

@@ -5,13 +5,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "proxy/log.h"
 #include "proxy/session.h"
 #include "proxy/title.h"
+
+enum { MEMORY_MAX = 64 * 1024 * 1024 }; /* bytes; a session takes three, and twice a reply */
 
 /* The signal that asks a worker to end. Its listeners are closed in the handler, so that a new
  * master can bind them while this one still serves a session. */
@@ -49,23 +50,30 @@ static void set_signals(struct listeners *listeners)
 
 static void enter_jail(struct pool *pool, const struct jail *jail)
 {
-    int keep[LISTENERS_MAX + 6];
+    int keep[LISTENERS_MAX + 8];
     size_t n = 0;
     for (size_t i = 0; i < pool->listeners.count; i++)
         keep[n++] = pool->listeners.fds[i];
     keep[n++] = pool->listeners.epoll_fd;
-    keep[n++] = pool->request_fds[0];
+    keep[n++] = pool->request_fd;
     keep[n++] = pool->notify_fd;
     keep[n++] = pool->cancel_fd;
     keep[n++] = log_fd();
     keep[n++] = log_syslog_fd();
-    /* a Unix socket is reached by its name, so these services keep the tree in sight */
-    const char *failed = jail_enter(jail, keep, n, !pool->backends.any_path, pool->max_fds);
+    keep[n++] = pool->walls.landlock_fd;
+    const struct descent descent = {
+        .keep = keep,
+        .n_keep = n,
+        .no_chroot = pool->backends.any_path, /* it is reached by its name */
+        .max_fds = pool->max_fds,
+        .max_memory = sandbox_is_built() ? MEMORY_MAX + 2 * pool->policy.max_reply : 0,
+        .walls = &pool->walls};
+    const char *failed = jail_enter(jail, &descent);
     if (failed == NULL)
         return;
     log_error_errno("service=%s a worker could not be jailed and does not serve: %s",
                     pool->service->name, failed);
-    _exit(WORKER_EXIT_JAIL);
+    _exit(JAIL_EXIT_OPEN);
 }
 
 /* The master is asked for more workers when half of the spare ones are left, so that it forks
@@ -117,8 +125,7 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     title_set(title);
     set_signals(&pool->listeners);
     enter_jail(pool, jail);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != master)
+    if (getppid() != master) /* it ended before we had asked to be told */
         _exit(0);
 
     int left = pool->service->connections_per_worker;

@@ -11,8 +11,4 @@
 /* In the child, right after the fork. Never returns. `master` is the parent's process number. */
 _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t master);
 
-enum {
-    WORKER_EXIT_JAIL = 70, /* EX_SOFTWARE: the jail did not close */
-};
-
 #endif

@@ -182,7 +182,7 @@ def test_killed_master_takes_its_family_along_and_a_new_one_can_start(tmp_path, 
 
 def test_spare_workers_are_refilled(wrap, backend):
     proxy = wrap(backend, spareWorkers=None)
-    assert len(proxy.workers()) == 8
+    wait_until(lambda: len(proxy.workers()) == 8, "eight spare workers")
     clients = [Client(proxy.address) for _ in range(5)]
     wait_until(lambda: len(proxy.workers()) == 13, "five busy and eight spare")
     for client in clients:

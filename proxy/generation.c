@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/generation.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "protocols/memory.h"
+#include "proxy/child.h"
+#include "proxy/log.h"
+
+enum {
+    SPARE_FDS = 128, /* descriptors of a worker beyond one for each worker there may be */
+};
+
+/* ---- pools ---- */
+
+static struct policy policy_of(const struct config *c, const struct service *s)
+{
+    return (struct policy){.tls_level = (enum tls_level)s->tls_level,
+                           .auth_before_tls = s->auth_before_tls,
+                           .bare_newline = (enum bare_newline)s->bare_newline,
+                           .hide = s->hide,
+                           .hostname = c->hostname,
+                           .max_command = (size_t)s->max_command_length,
+                           .max_reply = (size_t)s->max_reply_size,
+                           .max_useless = (unsigned)s->max_useless_commands,
+                           .idle_seconds = (unsigned)s->timeout_idle,
+                           .busy_seconds = (unsigned)s->timeout_busy};
+}
+
+size_t pool_most_workers(const struct pool *p)
+{
+    return (size_t)p->service->max_connections + (size_t)p->service->spare_workers;
+}
+
+/* Said once at start, by name: what the kernel cannot do for us. */
+static void make_walls(struct walls *walls, const struct sandbox_needs *needs, bool tell)
+{
+    char missing[256];
+    walls_create(walls, needs, missing, sizeof missing);
+    if (tell && missing[0] != '\0')
+        log_warn("sandbox: this system lacks %s; the other walls stand", missing);
+}
+
+static void make_worker_walls(struct pool *p)
+{
+    uint16_t ports[BACKENDS_MAX];
+    struct sandbox_needs needs = {
+        .role = SANDBOX_WORKER, .bind = p->backends.local.len > 0, .ports = ports};
+    for (size_t i = 0; i < p->backends.count; i++) {
+        const struct address *a = &p->backends.addresses[i];
+        if (a->sa.ss_family == AF_UNIX)
+            needs.unix_stream = true;
+        else
+            ports[needs.n_ports++] = address_port(a);
+    }
+    needs.tcp = needs.n_ports > 0;
+    make_walls(&p->walls, &needs, false); /* the keeper's, made before, has told it */
+}
+
+static bool make_pool(struct generation *g, const struct service *s, char *error, size_t size)
+{
+    struct pool *p = &g->pools[g->n_pools++];
+    *p = (struct pool){.generation = g,
+                       .service = s,
+                       .policy = policy_of(g->config, s),
+                       .listeners.epoll_fd = -1,
+                       .walls.landlock_fd = -1,
+                       .request_fd = -1,
+                       .notify_fd = g->common->notify_fd,
+                       .cancel_fd = g->common->cancel_fd};
+    g->max_workers += pool_most_workers(p);
+    if (!backends_resolve(&p->backends, s, error, size))
+        return false;
+    make_worker_walls(p);
+    p->stats = stats_create(pool_most_workers(p));
+    if (p->stats == NULL)
+        snprintf(error, size, "[%s]: %s", s->name, strerror(errno));
+    return p->stats != NULL;
+}
+
+static bool make_pools(struct generation *g, char *error, size_t size)
+{
+    const struct config *c = g->config;
+    g->pools = memory_alloc(c->n_services * sizeof *g->pools);
+    for (size_t i = 0; i < c->n_services; i++)
+        if (c->services[i].sni == NULL && !make_pool(g, &c->services[i], error, size))
+            return false;
+    for (size_t i = 0; i < g->n_pools; i++)
+        g->pools[i].max_fds = SPARE_FDS + (unsigned)g->max_workers;
+    return true;
+}
+
+static bool prepare_jail(struct generation *g, char *error, size_t size)
+{
+    const struct config *c = g->config;
+    char reason[256];
+    const char *wrong = jail_prepare(&g->jail, c->setuid_name, c->setgid_name, c->chroot_dir,
+                                     reason, sizeof reason);
+    if (wrong != NULL)
+        snprintf(error, size, "%s: %s: %s", config_where(c, NULL, wrong), wrong, reason);
+    return wrong == NULL;
+}
+
+/* ---- keys ---- */
+
+static struct keyset *read_keys(struct generation *g, char *error, size_t size)
+{
+    const struct service **services = memory_alloc((g->n_pools + 1) * sizeof *services);
+    for (size_t i = 0; i < g->n_pools; i++)
+        services[i] = g->pools[i].service;
+    struct keyset *k = keyset_create(g->config, services, g->n_pools, &g->jail, &g->keeper_walls,
+                                     &g->common->ticket_key, g->common->background, error, size);
+    free(services);
+    return k;
+}
+
+static void use_keys(struct generation *g, struct keyset *k)
+{
+    g->keys = k;
+    for (size_t i = 0; i < g->n_pools; i++) {
+        g->pools[i].tls = k->services[i].tls;
+        g->pools[i].request_fd = k->services[i].request_fds[0];
+        atomic_store(&g->pools[i].stats->keys_ready, true);
+    }
+}
+
+struct keyset *generation_renew_keys(struct generation *g, char *error, size_t error_size)
+{
+    struct keyset *old = g->keys, *new = read_keys(g, error, error_size);
+    if (new == NULL)
+        return NULL;
+    use_keys(g, new);
+    return old;
+}
+
+/* ---- life ---- */
+
+struct generation *generation_create(struct config *config, const struct common *common,
+                                     char *error, size_t error_size)
+{
+    const struct sandbox_needs keeper_needs = {.role = SANDBOX_KEEPER};
+    struct generation *g = memory_alloc(sizeof *g);
+    *g = (struct generation){
+        .config = config, .common = common, .jail.root_fd = -1, .keeper_walls.landlock_fd = -1};
+    make_walls(&g->keeper_walls, &keeper_needs, true);
+    struct keyset *k = NULL;
+    if (prepare_jail(g, error, error_size) && make_pools(g, error, error_size))
+        k = read_keys(g, error, error_size);
+    if (k == NULL) {
+        generation_destroy(g, true);
+        return NULL;
+    }
+    use_keys(g, k);
+    return g;
+}
+
+static bool listen_all(struct generation *g, struct listeners **old, size_t n_old, char *error,
+                       size_t size)
+{
+    for (size_t i = 0; i < g->n_pools; i++)
+        if (!listeners_open(&g->pools[i].listeners, g->pools[i].service, old, n_old, error, size))
+            return false;
+    for (size_t i = 0; i < g->n_pools; i++)
+        listeners_take_names(&g->pools[i].listeners, old, n_old);
+    return true;
+}
+
+bool generation_listen(struct generation *g, struct generation *old, char *error, size_t error_size)
+{
+    size_t n = old != NULL ? old->n_pools : 0;
+    struct listeners **theirs = memory_alloc((n + 1) * sizeof(struct listeners *));
+    for (size_t i = 0; i < n; i++)
+        theirs[i] = &old->pools[i].listeners;
+    bool ok = listen_all(g, theirs, n, error, error_size);
+    free(theirs);
+    return ok;
+}
+
+void generation_close(struct generation *g)
+{
+    for (size_t i = 0; i < g->n_pools; i++)
+        listeners_close(&g->pools[i].listeners);
+}
+
+void generation_destroy(struct generation *g, bool wait)
+{
+    if (g == NULL)
+        return;
+    generation_close(g);
+    keyset_destroy(g->keys, wait);
+    for (size_t i = 0; i < g->n_pools; i++) {
+        walls_destroy(&g->pools[i].walls);
+        stats_destroy(g->pools[i].stats);
+    }
+    walls_destroy(&g->keeper_walls);
+    child_close(&g->jail.root_fd);
+    free(g->pools);
+    config_finish(g->config);
+    free(g->config);
+    free(g);
+}

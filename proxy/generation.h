@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * What one reading of the configuration is brought to life as: a pool for each service, with its
+ * listeners, walls and shared memory, and the keys. A reload makes a new generation beside the old
+ * one, and changes nothing before it is complete.
+ */
+#ifndef PROXY_GENERATION_H
+#define PROXY_GENERATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/config.h"
+#include "proxy/keyset.h"
+#include "proxy/pool.h"
+
+/* What all generations share; the master's, made before the first. */
+struct common {
+    struct ticket_key ticket_key;
+    int notify_fd; /* eventfd of all workers */
+    int cancel_fd; /* readable: all sessions end */
+    bool background;
+};
+
+struct generation {
+    struct config *config; /* owned */
+    const struct common *common;
+    struct jail jail;
+    struct walls keeper_walls;
+    struct pool *pools;
+    size_t n_pools;
+    size_t max_workers;  /* of all pools together */
+    struct keyset *keys; /* those that new workers get */
+    unsigned live;       /* workers */
+    struct generation *next;
+};
+
+/* Takes the configuration, which has been read and checked, and does everything but listening.
+ * NULL: `error` says why; the configuration is gone as well. */
+struct generation *generation_create(struct config *config, const struct common *common,
+                                     char *error, size_t error_size);
+
+/* Binds what the services listen on; sockets that `old` (or NULL) listens on already are taken
+ * over as they are, with the clients that wait there. */
+bool generation_listen(struct generation *g, struct generation *old, char *error,
+                       size_t error_size);
+
+/* Reads all keys anew, for workers that are forked from here on. The keyset that was current is
+ * returned, to be destroyed when its last worker is gone. NULL: nothing has changed, `error` says
+ * why. */
+struct keyset *generation_renew_keys(struct generation *g, char *error, size_t error_size);
+
+/* Stops listening; nobody is told. */
+void generation_close(struct generation *g);
+
+/* Accepts NULL. `wait`: for the keepers' ends. */
+void generation_destroy(struct generation *g, bool wait);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * The keys of all services as they were read at one moment: certificates, and the keeper processes
+ * that hold the private keys to them. When files change a new keyset is made; workers that know
+ * the old certificates go on signing with the old keepers until they are gone.
+ */
+#ifndef PROXY_KEYSET_H
+#define PROXY_KEYSET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "certs/creds.h"
+#include "certs/tickets.h"
+#include "certs/tls.h"
+#include "proxy/config.h"
+#include "proxy/jail.h"
+
+enum { KEEPERS_MAX = 64 };
+
+/* Of one service. */
+struct service_keys {
+    const struct service *service; /* borrowed */
+    struct creds *creds;           /* empty: no certificate */
+    struct tls_setup *tls;         /* NULL: no certificate, so no TLS */
+    int request_fds[2];            /* to the keepers: [0] is the workers' end, [1] the keepers' */
+};
+
+struct keyset {
+    const struct config *config;   /* borrowed */
+    const struct jail *jail;       /* borrowed */
+    const struct walls *walls;     /* borrowed: around a keeper */
+    bool background;               /* keepers leave the terminal */
+    struct service_keys *services; /* in the order of the pools */
+    size_t n_services;
+    pid_t keepers[KEEPERS_MAX];
+    size_t n_keepers;
+    int stop_fds[2];      /* [1] closed, the keepers end */
+    uint64_t stamp;       /* of all files; see keyset_is_stale */
+    uint64_t other_stamp; /* the last different one */
+    unsigned users;       /* workers that were forked with it */
+    unsigned pressure;    /* how often requests were seen waiting; see keyset_feel_pressure */
+    struct keyset *next;  /* for the master's list of those that are being given up */
+};
+
+/* Loads everything in a first keeper, whose report is awaited (30 seconds at most). `services` are
+ * borrowed; `ticket_key` is borrowed for the life of the set. NULL: `error` says why, with file and
+ * line where one is to blame; nothing is left behind. */
+struct keyset *keyset_create(const struct config *config, const struct service *const *services,
+                             size_t n_services, const struct jail *jail, const struct walls *walls,
+                             const struct ticket_key *ticket_key, bool background, char *error,
+                             size_t error_size);
+
+/* Ends the keepers; `wait`: and reaps them. Accepts NULL. */
+void keyset_destroy(struct keyset *k, bool wait);
+
+/* One keeper more, with the same keys. False: `error` says why; the files have changed, perhaps. */
+bool keyset_add_keeper(struct keyset *k, char *error, size_t error_size);
+
+/* True when `pid` was a keeper of this set; it is then no longer. */
+bool keyset_bury(struct keyset *k, pid_t pid);
+
+/* To be called now and then: true when requests have been waiting often enough for one more keeper
+ * to be worth its while, and there are fewer than `most`. */
+bool keyset_feel_pressure(struct keyset *k, unsigned most);
+
+/* To be called about once a second: true when files are no longer those that were read, and have
+ * not changed since the last call, so that nobody is still writing them. */
+bool keyset_is_stale(struct keyset *k);
+
+/* One line in the log for each certificate: a warning before it expires. */
+void keyset_report(const struct keyset *k);
+
+#endif

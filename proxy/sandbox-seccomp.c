@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * The lists of system calls, by libseccomp. They are compiled in the master; a child hands the
+ * finished filter to the kernel with one call.
+ *
+ * A call that is not on the list raises SIGSYS, whose handler logs its name and ends the process.
+ * Killing by the kernel would be as safe and would not say what was tried.
+ */
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "protocols/memory.h"
+#include "proxy/log.h"
+#include "proxy/sandbox.h"
+
+struct syscall_filter {
+    struct sock_fprog program;
+};
+
+/* ---- the lists ---- */
+
+/* Whatever an ordinary program does with what it has already got. */
+static const int common[] = {
+    SCMP_SYS(read),         SCMP_SYS(readv),          SCMP_SYS(write),
+    SCMP_SYS(writev),       SCMP_SYS(recvfrom),       SCMP_SYS(recvmsg),
+    SCMP_SYS(sendto),       SCMP_SYS(sendmsg),        SCMP_SYS(close),
+    SCMP_SYS(poll),         SCMP_SYS(ppoll),          SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait),  SCMP_SYS(shutdown),       SCMP_SYS(munmap),
+    SCMP_SYS(mremap),       SCMP_SYS(madvise),        SCMP_SYS(brk),
+    SCMP_SYS(futex),        SCMP_SYS(getrandom),      SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday), SCMP_SYS(time),           SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(nanosleep),    SCMP_SYS(getpid),         SCMP_SYS(getppid),
+    SCMP_SYS(gettid),       SCMP_SYS(getrusage),      SCMP_SYS(sched_yield),
+    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall),
+    SCMP_SYS(exit),         SCMP_SYS(exit_group),
+};
+
+static const int workers_too[] = {
+    SCMP_SYS(accept),     SCMP_SYS(accept4),     SCMP_SYS(connect),
+    SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+};
+
+static bool add_all(scmp_filter_ctx ctx, const int *calls, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0) != 0)
+            return false;
+    return true;
+}
+
+/* Memory may be had, but never memory that can be run. */
+static bool add_memory(scmp_filter_ctx ctx)
+{
+    const struct scmp_arg_cmp not_executable = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, not_executable) == 0 &&
+           seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, not_executable) == 0;
+}
+
+static bool add_stream_socket(scmp_filter_ctx ctx, int family)
+{
+    const scmp_datum_t kind = ~(scmp_datum_t)(SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family),
+                            SCMP_A1(SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, SOCK_STREAM)) == 0;
+}
+
+static bool add_option(scmp_filter_ctx ctx, int level, int name)
+{
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+                            SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)level),
+                            SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)name)) == 0;
+}
+
+static bool add_fcntl(scmp_filter_ctx ctx, int command)
+{
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+                            SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)command)) == 0;
+}
+
+/* A worker asks the keeper over socket pairs and reaches its backends, no others. */
+static bool add_sockets(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
+{
+    if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
+                         SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) != 0 ||
+        !add_fcntl(ctx, F_GETFL) || !add_fcntl(ctx, F_SETFL) ||
+        !add_option(ctx, IPPROTO_TCP, TCP_NODELAY) || !add_option(ctx, SOL_SOCKET, SO_SNDTIMEO))
+        return false;
+    if (needs->tcp && (!add_stream_socket(ctx, AF_INET) || !add_stream_socket(ctx, AF_INET6)))
+        return false;
+    if (needs->unix_stream && !add_stream_socket(ctx, AF_UNIX))
+        return false;
+    return !needs->bind || seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(bind), 0) == 0;
+}
+
+static bool add_rules(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
+{
+    if (!add_all(ctx, common, sizeof common / sizeof *common) || !add_memory(ctx))
+        return false;
+    switch (needs->role) {
+    case SANDBOX_KEEPER:
+        return true;
+    case SANDBOX_WORKER:
+        return add_all(ctx, workers_too, sizeof workers_too / sizeof *workers_too) &&
+               add_sockets(ctx, needs);
+    }
+    return false;
+}
+
+bool sandbox_is_built(void)
+{
+    return true;
+}
+
+/* ---- compiling ---- */
+
+static struct syscall_filter *read_program(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || st.st_size == 0 || lseek(fd, 0, SEEK_SET) != 0)
+        return NULL;
+    struct syscall_filter *f = memory_alloc(sizeof *f);
+    f->program.len = (unsigned short)((size_t)st.st_size / sizeof(struct sock_filter));
+    f->program.filter = memory_alloc((size_t)st.st_size);
+    if (read(fd, f->program.filter, (size_t)st.st_size) == st.st_size)
+        return f;
+    filter_destroy(f);
+    return NULL;
+}
+
+struct syscall_filter *filter_create(const struct sandbox_needs *needs, char *missing,
+                                     size_t missing_size)
+{
+    struct syscall_filter *f = NULL;
+    missing[0] = '\0';
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
+    int fd = memfd_create("filter", MFD_CLOEXEC);
+    if (ctx != NULL && fd >= 0 && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 && add_rules(ctx, needs) &&
+        seccomp_export_bpf(ctx, fd) == 0)
+        f = read_program(fd);
+    if (f == NULL)
+        snprintf(missing, missing_size, "seccomp");
+    if (ctx != NULL)
+        seccomp_release(ctx);
+    if (fd >= 0)
+        close(fd);
+    return f;
+}
+
+void filter_destroy(struct syscall_filter *f)
+{
+    if (f == NULL)
+        return;
+    free(f->program.filter);
+    free(f);
+}
+
+/* ---- entering, and being caught ---- */
+
+static struct {
+    volatile sig_atomic_t proven, caught;
+    int exit_status;
+} own;
+
+/* The names of what an intruder would try first; the rest is logged by number. */
+static const char *name_of(int number, char *text, size_t size)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {
+        {SCMP_SYS(open), "open"},
+        {SCMP_SYS(openat), "openat"},
+        {SCMP_SYS(openat2), "openat2"},
+        {SCMP_SYS(execve), "execve"},
+        {SCMP_SYS(execveat), "execveat"},
+        {SCMP_SYS(fork), "fork"},
+        {SCMP_SYS(vfork), "vfork"},
+        {SCMP_SYS(clone), "clone"},
+        {SCMP_SYS(clone3), "clone3"},
+        {SCMP_SYS(socket), "socket"},
+        {SCMP_SYS(bind), "bind"},
+        {SCMP_SYS(listen), "listen"},
+        {SCMP_SYS(connect), "connect"},
+        {SCMP_SYS(kill), "kill"},
+        {SCMP_SYS(tgkill), "tgkill"},
+        {SCMP_SYS(tkill), "tkill"},
+        {SCMP_SYS(ptrace), "ptrace"},
+        {SCMP_SYS(process_vm_readv), "process_vm_readv"},
+        {SCMP_SYS(setuid), "setuid"},
+        {SCMP_SYS(setresuid), "setresuid"},
+        {SCMP_SYS(chroot), "chroot"},
+        {SCMP_SYS(mount), "mount"},
+        {SCMP_SYS(mmap), "mmap"},
+        {SCMP_SYS(mprotect), "mprotect"},
+        {SCMP_SYS(prctl), "prctl"},
+        {SCMP_SYS(ioctl), "ioctl"},
+        {SCMP_SYS(fcntl), "fcntl"},
+        {SCMP_SYS(setsockopt), "setsockopt"},
+        {SCMP_SYS(rt_sigaction), "rt_sigaction"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].number == number)
+            return names[i].name;
+    snprintf(text, size, "system call %d", number);
+    return text;
+}
+
+/* The call was not made. During the proof that is all we want to know. */
+static void on_forbidden(int signal, siginfo_t *info, void *context)
+{
+    char text[32];
+    (void)signal;
+    (void)context;
+    if (!own.proven) {
+        own.caught++;
+        return;
+    }
+    log_error("process %d tried %s, which is forbidden to it, and is ended: it has gone astray",
+              (int)getpid(), name_of(info->si_syscall, text, sizeof text));
+    _exit(own.exit_status);
+}
+
+bool filter_enter(const struct syscall_filter *f, int exit_status)
+{
+    struct sigaction caught = {.sa_sigaction = on_forbidden, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    if (f == NULL)
+        return true;
+    own.proven = own.caught = 0;
+    own.exit_status = exit_status;
+    return sigaction(SIGSYS, &caught, NULL) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &f->program, 0, 0) == 0;
+}
+
+static bool is_caught(long result)
+{
+    bool yes = own.caught == 1;
+    (void)result; /* nobody has set it: the call was not made */
+    own.caught = 0;
+    return yes;
+}
+
+const char *filter_prove(const struct syscall_filter *f)
+{
+    static char *const nothing[] = {NULL};
+    const char *failed = NULL;
+    if (f == NULL)
+        return NULL;
+    if (!is_caught(syscall(SYS_openat, AT_FDCWD, "/", O_RDONLY)))
+        failed = "proof: files can be opened";
+    else if (!is_caught(syscall(SYS_setuid, 0)))
+        failed = "proof: the user can be changed";
+    else if (!is_caught(syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 0)))
+        failed = "proof: other sockets can be had";
+    else if (!is_caught(syscall(SYS_execve, "/", nothing, nothing)))
+        failed = "proof: programs can be run";
+    own.proven = 1;
+    return failed;
+}
