@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <gnutls/abstract.h>
@@ -18,18 +19,31 @@
 
 #include "certs/remotekey.h"
 
-enum { BURST = 16 }; /* requests of one service before the others are looked at */
+enum {
+    BURST = 16,    /* requests of one service before the others are looked at */
+    ASKERS = 1024, /* processes whose requests are counted at a time */
+    PROBES = 8,    /* places of the table that one of them may have */
+};
 
 struct keeper_group {
     int request_fd;
+    unsigned max_requests;
     gnutls_privkey_t *keys;
     size_t count;
+};
+
+/* How often a process has asked since the window began. */
+struct asker {
+    pid_t pid; /* 0: free */
+    unsigned count;
+    int64_t since; /* CLOCK_MONOTONIC, seconds */
 };
 
 struct keeper {
     struct keeper_group *groups;
     size_t n_groups;
     int report_fd;
+    struct asker askers[ASKERS];
 };
 
 /* ---- loading ---- */
@@ -219,6 +233,7 @@ static bool load_group(struct keeper *k, size_t g, const struct key_group *from)
 {
     struct keeper_group *to = &k->groups[g];
     to->request_fd = from->request_fd;
+    to->max_requests = from->max_requests;
     to->keys = calloc(from->count > 0 ? from->count : 1, sizeof *to->keys);
     if (to->keys == NULL)
         return complain(k, "out of memory");
@@ -295,11 +310,71 @@ bool keeper_may_sign(const unsigned char *text, size_t len)
 }
 
 /* A hash as TLS uses it: SHA-256, -384 or -512, and as long as the algorithm says. */
-static bool is_hash_for(gnutls_sign_algorithm_t algorithm, size_t len)
+static bool may_sign_hash(gnutls_sign_algorithm_t algorithm, const gnutls_datum_t *hash)
 {
-    gnutls_digest_algorithm_t hash = gnutls_sign_get_hash_algorithm(algorithm);
-    return (hash == GNUTLS_DIG_SHA256 || hash == GNUTLS_DIG_SHA384 || hash == GNUTLS_DIG_SHA512) &&
-           len == gnutls_hash_get_len(hash);
+    gnutls_digest_algorithm_t digest = gnutls_sign_get_hash_algorithm(algorithm);
+    return (digest == GNUTLS_DIG_SHA256 || digest == GNUTLS_DIG_SHA384 ||
+            digest == GNUTLS_DIG_SHA512) &&
+           hash->size == gnutls_hash_get_len(digest);
+}
+
+static bool may_sign_text(gnutls_sign_algorithm_t algorithm, const gnutls_datum_t *text)
+{
+    (void)algorithm;
+    return keeper_may_sign(text->data, text->size);
+}
+
+/* All that can be asked for. */
+static const struct rule {
+    enum keeper_request_type type;
+    size_t min, max; /* bytes to be signed */
+    bool (*permitted)(gnutls_sign_algorithm_t algorithm, const gnutls_datum_t *data);
+    int (*sign)(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, unsigned flags,
+                const gnutls_datum_t *data, gnutls_datum_t *signature);
+} rules[] = {
+    {KEEPER_SIGN_HASH, 32, 64, may_sign_hash, gnutls_privkey_sign_hash2},
+    {KEEPER_SIGN_TEXT, 64, KEEPER_DATA_MAX, may_sign_text, gnutls_privkey_sign_data2},
+};
+
+static const struct rule *find_rule(uint32_t type)
+{
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if ((uint32_t)rules[i].type == type)
+            return &rules[i];
+    return NULL;
+}
+
+/* ---- who asks, and how often ---- */
+
+static int64_t now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec;
+}
+
+/* Its place in the table; that of the one who has been silent longest, if there is none left. */
+static struct asker *place_of(struct keeper *k, pid_t pid)
+{
+    struct asker *oldest = NULL;
+    for (size_t i = 0; i < PROBES; i++) {
+        struct asker *a = &k->askers[((size_t)pid + i) % ASKERS];
+        if (a->pid == pid)
+            return a;
+        if (oldest == NULL || a->since < oldest->since)
+            oldest = a;
+    }
+    *oldest = (struct asker){.pid = pid, .since = now()};
+    return oldest;
+}
+
+/* A process ends after so many sessions, so more requests than that are not for sessions. */
+static bool asks_too_often(struct keeper *k, const struct keeper_group *g, pid_t pid)
+{
+    struct asker *a = place_of(k, pid);
+    if (now() - a->since > KEEPER_WINDOW_SECONDS)
+        *a = (struct asker){.pid = pid, .since = now()};
+    return ++a->count > g->max_requests;
 }
 
 struct asked {
@@ -309,7 +384,29 @@ struct asked {
     } message;
     ssize_t len;
     int answer_fd;
+    pid_t pid; /* of the asker, by the kernel's word; 0: it did not say */
 };
+
+/* What came beside the bytes. True when it is what a worker sends: exactly one descriptor. */
+static bool take_ancillary(struct msghdr *msg, struct asked *a)
+{
+    size_t n_fds = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred who;
+            memcpy(&who, CMSG_DATA(c), sizeof who);
+            a->pid = who.pid;
+        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            int fds[4];
+            n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            memcpy(fds, CMSG_DATA(c), n_fds * sizeof(int));
+            a->answer_fd = fds[0];
+            for (size_t i = 1; i < n_fds; i++)
+                close(fds[i]);
+        }
+    }
+    return n_fds == 1 && !(msg->msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+}
 
 /* Takes one request. False: none was there (another keeper had it), or it is malformed, which
  * `why` tells. The answer descriptor is the caller's to close. */
@@ -317,7 +414,7 @@ static bool take_request(int fd, struct asked *a, const char **why)
 {
     union {
         struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int) * 4)];
+        char space[CMSG_SPACE(sizeof(int) * 4) + CMSG_SPACE(sizeof(struct ucred))];
     } control;
     struct iovec iov = {.iov_base = a->message.bytes, .iov_len = sizeof a->message.bytes};
     struct msghdr msg = {.msg_iov = &iov,
@@ -325,22 +422,12 @@ static bool take_request(int fd, struct asked *a, const char **why)
                          .msg_control = control.space,
                          .msg_controllen = sizeof control.space};
     a->answer_fd = -1;
+    a->pid = 0;
     *why = NULL;
     a->len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (a->len < 0)
         return false;
-    size_t n_fds = 0;
-    int fds[4];
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-        n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        memcpy(fds, CMSG_DATA(c), n_fds * sizeof(int));
-    }
-    if (n_fds > 0)
-        a->answer_fd = fds[0];
-    for (size_t i = 1; i < n_fds; i++)
-        close(fds[i]);
-    if (n_fds != 1 || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+    if (!take_ancillary(&msg, a))
         *why = "a request of the wrong size or without one descriptor";
     else if ((size_t)a->len < sizeof a->message.header ||
              a->message.header.len != (size_t)a->len - sizeof a->message.header)
@@ -348,52 +435,66 @@ static bool take_request(int fd, struct asked *a, const char **why)
     return *why == NULL;
 }
 
-static void answer(const struct keeper_group *g, const struct asked *a, const char **why)
+/* NULL, or why the request is not granted. */
+static const char *find_fault(struct keeper *k, const struct keeper_group *g, const struct asked *a,
+                              const struct rule *rule, const gnutls_datum_t *data)
+{
+    const struct keeper_request *r = &a->message.header;
+    if (rule == NULL)
+        return "a request that is not a signature";
+    if (r->key >= g->count)
+        return "a request for a key that the service does not have";
+    if (data->size < rule->min || data->size > rule->max ||
+        !rule->permitted((gnutls_sign_algorithm_t)r->algorithm, data))
+        return "a request to sign what is no TLS handshake";
+    return asks_too_often(k, g, a->pid) ? "more requests than it can have sessions" : NULL;
+}
+
+/* The asker may be gone, and must not be able to make us wait. */
+static void send_answer(const struct asked *a, int error, const gnutls_datum_t *signature)
+{
+    unsigned char out[sizeof(struct keeper_answer) + KEEPER_ANSWER_MAX];
+    if (error == 0 && signature->size > KEEPER_ANSWER_MAX)
+        error = GNUTLS_E_INTERNAL_ERROR;
+    struct keeper_answer header = {.error = error, .len = error == 0 ? signature->size : 0};
+    memcpy(out, &header, sizeof header);
+    if (header.len > 0)
+        memcpy(out + sizeof header, signature->data, header.len);
+    (void)send(a->answer_fd, out, sizeof header + header.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void answer(struct keeper *k, const struct keeper_group *g, const struct asked *a,
+                   const char **why)
 {
     const struct keeper_request *r = &a->message.header;
     gnutls_datum_t data = {.data = (unsigned char *)a->message.bytes + sizeof *r, .size = r->len};
     gnutls_datum_t signature = {0};
-    unsigned char out[sizeof(struct keeper_answer) + KEEPER_ANSWER_MAX];
-
-    gnutls_sign_algorithm_t algorithm = (gnutls_sign_algorithm_t)r->algorithm;
-    if (r->type != KEEPER_SIGN_HASH && r->type != KEEPER_SIGN_TEXT)
-        *why = "a request that is not a signature";
-    else if (r->key >= g->count)
-        *why = "a request for a key that the service does not have";
-    else if (r->type == KEEPER_SIGN_HASH ? !is_hash_for(algorithm, data.size)
-                                         : !keeper_may_sign(data.data, data.size))
-        *why = "a request to sign what is no TLS handshake";
+    const struct rule *rule = find_rule(r->type);
+    *why = find_fault(k, g, a, rule, &data);
     if (*why != NULL)
         return;
-    int error = r->type == KEEPER_SIGN_HASH
-                    ? gnutls_privkey_sign_hash2(g->keys[r->key], algorithm, 0, &data, &signature)
-                    : gnutls_privkey_sign_data2(g->keys[r->key], algorithm, 0, &data, &signature);
-    if (error == 0 && signature.size > KEEPER_ANSWER_MAX)
-        error = GNUTLS_E_INTERNAL_ERROR;
-    struct keeper_answer header = {.error = error, .len = error == 0 ? signature.size : 0};
-    memcpy(out, &header, sizeof header);
-    if (header.len > 0)
-        memcpy(out + sizeof header, signature.data, header.len);
+    int error =
+        rule->sign(g->keys[r->key], (gnutls_sign_algorithm_t)r->algorithm, 0, &data, &signature);
+    send_answer(a, error, &signature);
     gnutls_free(signature.data);
-    /* The asker may be gone, and must not be able to make us wait. */
-    (void)send(a->answer_fd, out, sizeof header + header.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* False when no request was there. */
-static bool serve_one(const struct keeper_group *g, void (*refused)(const char *sentence))
+static bool serve_one(struct keeper *k, const struct keeper_group *g, keeper_refused *refused,
+                      void *ctx)
 {
     struct asked a;
     const char *why;
     if (take_request(g->request_fd, &a, &why))
-        answer(g, &a, &why);
+        answer(k, g, &a, &why);
     if (why != NULL)
-        refused(why);
+        refused(ctx, a.pid, why);
     if (a.answer_fd >= 0)
         close(a.answer_fd);
     return a.len >= 0;
 }
 
-void keeper_serve(struct keeper *k, int stop_fd, void (*refused)(const char *sentence))
+void keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx)
 {
     struct pollfd *fds = calloc(k->n_groups + 1, sizeof *fds);
     if (fds == NULL)
@@ -413,7 +514,7 @@ void keeper_serve(struct keeper *k, int stop_fd, void (*refused)(const char *sen
             if (fds[g + 1].revents & POLLHUP) /* nobody is left who could ask: we are to end */
                 fds[g + 1].fd = -1;
             for (int i = 0; i < BURST && fds[g + 1].revents == POLLIN; i++)
-                if (!serve_one(&k->groups[g], refused))
+                if (!serve_one(k, &k->groups[g], refused, ctx))
                     break;
         }
     }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Where a certificate and its key are. Strings are borrowed. */
 struct key_source {
@@ -24,8 +25,12 @@ struct key_source {
 struct key_group {
     const struct key_source *sources;
     size_t count;
-    int request_fd; /* the keeper's end of the socket that the service's workers write to */
+    int request_fd; /* the keeper's end of the socket that the service's workers write to; it has
+                       SO_PASSCRED, so that the kernel says who asks */
+    unsigned max_requests; /* of one process in KEEPER_WINDOW_SECONDS */
 };
+
+enum { KEEPER_WINDOW_SECONDS = 5 };
 
 /* What goes over the report pipe: this header and then `len` bytes. */
 enum report_type {
@@ -48,14 +53,18 @@ struct keeper;
  * a REPORT_ERROR. Needs the rights to read the files; keeper_serve needs none. */
 struct keeper *keeper_load(const struct key_group *groups, size_t n_groups, int report_fd);
 
+/* Somebody has asked for what nobody may ask for: why, and who (0: the kernel did not say). */
+typedef void keeper_refused(void *ctx, pid_t asker, const char *sentence);
+
 /* Answers requests until `stop_fd` reads end of file (its writer, the master, is gone). Signed are
  * a hash of the right length under an algorithm of TLS 1.2 or 1.3, and, where the text itself is
  * given (Ed25519), only what a TLS server signs in a handshake: a TLS 1.3 CertificateVerify
- * (RFC 8446 §4.4.3) or a TLS 1.2 ServerKeyExchange (RFC 8422 §5.4). Anything else is not answered,
- * `refused` is called with a sentence, and the asker, whose answer descriptor closes, fails.
+ * (RFC 8446 §4.4.3) or a TLS 1.2 ServerKeyExchange (RFC 8422 §5.4). Anything else, and more
+ * requests than a worker has sessions, is not answered, and `refused` is called, which is to end
+ * the asker.
  * Bugs: nobody can see what a hash is the hash of, so a worker that has been taken over can have
- * hashes signed for as long as it lives; it cannot have the key. */
-void keeper_serve(struct keeper *k, int stop_fd, void (*refused)(const char *sentence));
+ * as many hashes signed as it may have sessions; it cannot have the key. */
+void keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx);
 
 void keeper_destroy(struct keeper *k);
 

@@ -112,8 +112,15 @@ static struct keyset *read_keys(struct generation *g, char *error, size_t size)
     const struct service **services = memory_alloc((g->n_pools + 1) * sizeof *services);
     for (size_t i = 0; i < g->n_pools; i++)
         services[i] = g->pools[i].service;
-    struct keyset *k = keyset_create(g->config, services, g->n_pools, &g->jail, &g->keeper_walls,
-                                     &g->common->ticket_key, g->common->background, error, size);
+    const struct keyset_plan plan = {.config = g->config,
+                                     .services = services,
+                                     .n_services = g->n_pools,
+                                     .jail = &g->jail,
+                                     .walls = &g->keeper_walls,
+                                     .ticket_key = &g->common->ticket_key,
+                                     .background = g->common->background,
+                                     .accuse_fd = g->common->accuse_fd};
+    struct keyset *k = keyset_create(&plan, error, size);
     free(services);
     return k;
 }

@@ -92,7 +92,7 @@ static uint64_t stamp_all(const struct keyset *k)
 {
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < k->n_services; i++) {
-        struct sources s = collect_sources(k->config, k->services[i].service);
+        struct sources s = collect_sources(k->plan.config, k->services[i].service);
         for (size_t n = 0; n < s.count; n++) {
             hash = stamp_file(hash, s.items[n].cert_file);
             hash = stamp_file(hash, s.items[n].key_file);
@@ -117,25 +117,30 @@ bool keyset_is_stale(struct keyset *k)
 
 /* ---- the keeper's process ---- */
 
-static void log_refused(const char *sentence)
+/* The master ends the asker: we have no right to. */
+static void accuse(void *ctx, pid_t asker, const char *sentence)
 {
-    log_error("keeper: %s was refused: a worker has gone astray", sentence);
+    const struct keyset *k = ctx;
+    log_error("keeper: process %d was refused %s: it has gone astray", (int)asker, sentence);
+    if (asker > 0 && write(k->plan.accuse_fd, &asker, sizeof asker) < 0)
+        log_error_errno("keeper: the master cannot be told");
 }
 
 static void enter_jail(const struct keyset *k, const struct key_group *groups, int report_fd)
 {
-    int *keep = memory_alloc((k->n_services + 5) * sizeof *keep);
+    int *keep = memory_alloc((k->n_services + 6) * sizeof *keep);
     size_t n = 0;
     for (size_t i = 0; i < k->n_services; i++)
         keep[n++] = groups[i].request_fd;
     keep[n++] = k->stop_fds[0];
     keep[n++] = report_fd;
+    keep[n++] = k->plan.accuse_fd;
     keep[n++] = log_fd();
     keep[n++] = log_syslog_fd();
-    keep[n++] = k->walls->landlock_fd;
+    keep[n++] = k->plan.walls->landlock_fd;
     const struct descent descent = {
-        .keep = keep, .n_keep = n, .max_fds = 64 + (unsigned)k->n_services, .walls = k->walls};
-    const char *failed = jail_enter(k->jail, &descent);
+        .keep = keep, .n_keep = n, .max_fds = 64 + (unsigned)k->n_services, .walls = k->plan.walls};
+    const char *failed = jail_enter(k->plan.jail, &descent);
     free(keep);
     if (failed == NULL)
         return;
@@ -153,14 +158,20 @@ _Noreturn static void keeper_main(const struct keyset *k, const struct key_group
     struct keeper *keeper = keeper_load(groups, k->n_services, report_fd);
     if (keeper == NULL)
         _exit(EX_CONFIG);
-    child_detach(k->background);
+    child_detach(k->plan.background);
     enter_jail(k, groups, report_fd);
     if (read(report_fd, &go, 1) != 1) /* the master did not like what we have loaded */
         _exit(0);
     close(report_fd);
-    keeper_serve(keeper, k->stop_fds[0], log_refused);
+    keeper_serve(keeper, k->stop_fds[0], accuse, (void *)k);
     keeper_destroy(keeper);
     _exit(0);
+}
+
+/* A handshake takes one signature, or two when a keeper died over the first; see the window. */
+static unsigned most_requests(const struct service *s)
+{
+    return 2 * (unsigned)s->connections_per_worker + 4;
 }
 
 /* Forks one and reads what it reports into `creds`, one for each service. It begins to serve when
@@ -176,10 +187,11 @@ static bool start_keeper(struct keyset *k, struct creds **creds, int *go_fd, cha
 
     for (size_t i = 0; i < k->n_services; i++) {
         struct service_keys *s = &k->services[i];
-        sources[i] = collect_sources(k->config, s->service);
+        sources[i] = collect_sources(k->plan.config, s->service);
         groups[i] = (struct key_group){.sources = sources[i].items,
                                        .count = sources[i].count,
-                                       .request_fd = s->request_fds[1]};
+                                       .request_fd = s->request_fds[1],
+                                       .max_requests = most_requests(s->service)};
         doors[i] = (struct keeper_door){.request_fd = s->request_fds[0],
                                         .seconds = (unsigned)s->service->timeout_handshake};
     }
@@ -236,7 +248,7 @@ static bool make_tls(struct keyset *k, const struct ticket_key *ticket_key, char
         s->tls = tls_setup_create(&params, reason, sizeof reason);
         if (s->tls == NULL) {
             snprintf(error, size, "%s: priority: %s",
-                     config_where(k->config, s->service, "priority"), reason);
+                     config_where(k->plan.config, s->service, "priority"), reason);
             return false;
         }
     }
@@ -260,28 +272,31 @@ static bool load(struct keyset *k, const struct ticket_key *ticket_key, char *er
     return ok;
 }
 
-struct keyset *keyset_create(const struct config *config, const struct service *const *services,
-                             size_t n_services, const struct jail *jail, const struct walls *walls,
-                             const struct ticket_key *ticket_key, bool background, char *error,
-                             size_t error_size)
+/* The kernel is to say who asks. */
+static bool make_request_socket(struct service_keys *s)
+{
+    const int on = 1;
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->request_fds) == 0 &&
+           setsockopt(s->request_fds[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0;
+}
+
+struct keyset *keyset_create(const struct keyset_plan *plan, char *error, size_t error_size)
 {
     struct keyset *k = memory_alloc(sizeof *k);
-    *k = (struct keyset){.config = config,
-                         .jail = jail,
-                         .walls = walls,
-                         .background = background,
-                         .services = memory_alloc(n_services * sizeof *k->services),
-                         .n_services = n_services,
+    *k = (struct keyset){.plan = *plan,
+                         .services = memory_alloc(plan->n_services * sizeof *k->services),
+                         .n_services = plan->n_services,
                          .stop_fds = {-1, -1}};
-    for (size_t i = 0; i < n_services; i++)
-        k->services[i] = (struct service_keys){.service = services[i], .request_fds = {-1, -1}};
+    for (size_t i = 0; i < k->n_services; i++)
+        k->services[i] =
+            (struct service_keys){.service = plan->services[i], .request_fds = {-1, -1}};
     bool ok = pipe2(k->stop_fds, O_CLOEXEC) == 0;
-    for (size_t i = 0; ok && i < n_services; i++)
-        ok = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, k->services[i].request_fds) == 0;
+    for (size_t i = 0; ok && i < k->n_services; i++)
+        ok = make_request_socket(&k->services[i]);
     if (!ok)
         snprintf(error, error_size, "sockets to the keeper: %s", strerror(errno));
     k->stamp = k->other_stamp = stamp_all(k); /* before they are read */
-    if (ok && load(k, ticket_key, error, error_size))
+    if (ok && load(k, plan->ticket_key, error, error_size))
         return k;
     keyset_destroy(k, true);
     return NULL;

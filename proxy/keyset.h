@@ -28,11 +28,20 @@ struct service_keys {
     int request_fds[2];            /* to the keepers: [0] is the workers' end, [1] the keepers' */
 };
 
+/* What a keyset is made from; everything is borrowed for its life. */
+struct keyset_plan {
+    const struct config *config;
+    const struct service *const *services;
+    size_t n_services;
+    const struct jail *jail;
+    const struct walls *walls; /* around a keeper */
+    const struct ticket_key *ticket_key;
+    bool background; /* keepers leave the terminal */
+    int accuse_fd;   /* keepers write the pid_t of a worker there that has gone astray */
+};
+
 struct keyset {
-    const struct config *config;   /* borrowed */
-    const struct jail *jail;       /* borrowed */
-    const struct walls *walls;     /* borrowed: around a keeper */
-    bool background;               /* keepers leave the terminal */
+    struct keyset_plan plan;
     struct service_keys *services; /* in the order of the pools */
     size_t n_services;
     pid_t keepers[KEEPERS_MAX];
@@ -45,13 +54,10 @@ struct keyset {
     struct keyset *next;  /* for the master's list of those that are being given up */
 };
 
-/* Loads everything in a first keeper, whose report is awaited (30 seconds at most). `services` are
- * borrowed; `ticket_key` is borrowed for the life of the set. NULL: `error` says why, with file and
- * line where one is to blame; nothing is left behind. */
-struct keyset *keyset_create(const struct config *config, const struct service *const *services,
-                             size_t n_services, const struct jail *jail, const struct walls *walls,
-                             const struct ticket_key *ticket_key, bool background, char *error,
-                             size_t error_size);
+/* Loads everything in a first keeper, whose report is awaited (30 seconds at most). NULL: `error`
+ * says why, with file and line where one is to blame; nothing is left behind. `plan->services` need
+ * not last. */
+struct keyset *keyset_create(const struct keyset_plan *plan, char *error, size_t error_size);
 
 /* Ends the keepers; `wait`: and reaps them. Accepts NULL. */
 void keyset_destroy(struct keyset *k, bool wait);

@@ -47,6 +47,7 @@ struct master {
     struct common common;
     int signal_fd;
     int cancel_end; /* closed, all sessions end */
+    int accuse_end; /* where keepers' accusations are read */
     int64_t ticket_born, keeper_not_before, tick_due;
     struct generation *current;
     struct generation *retired; /* generations whose last sessions go on */
@@ -189,6 +190,20 @@ static void reap(struct master *m)
     }
     while (m->n_children > 0 && m->children[m->n_children - 1].pid == 0)
         m->n_children--;
+}
+
+/* A keeper tells of a worker that asked for what nobody may ask for. */
+static void hear_accusations(struct master *m)
+{
+    pid_t pid;
+    while (read(m->accuse_end, &pid, sizeof pid) == sizeof pid) {
+        const struct child *c = find_child(m, pid);
+        if (c == NULL)
+            continue;
+        log_error("service=%s client=%s worker %d has gone astray and is ended",
+                  c->pool->service->name, c->pool->stats->slots[c->slot].peer, (int)pid);
+        kill(pid, SIGKILL);
+    }
 }
 
 static bool is_idle(const struct child *c)
@@ -473,11 +488,14 @@ static int take_signal(struct master *m)
 static int wait_for_work(struct master *m, int ms, bool *calm)
 {
     uint64_t count;
-    struct pollfd fds[2] = {{.fd = m->signal_fd, .events = POLLIN},
-                            {.fd = m->common.notify_fd, .events = POLLIN}};
-    *calm = poll(fds, 2, ms) <= 0;
+    struct pollfd fds[] = {{.fd = m->signal_fd, .events = POLLIN},
+                           {.fd = m->common.notify_fd, .events = POLLIN},
+                           {.fd = m->accuse_end, .events = POLLIN}};
+    *calm = poll(fds, sizeof fds / sizeof *fds, ms) <= 0;
     if (*calm)
         return 0;
+    if (fds[2].revents != 0)
+        hear_accusations(m);
     if (fds[1].revents != 0 && read(m->common.notify_fd, &count, sizeof count) < 0)
         return 0;
     return fds[0].revents != 0 ? take_signal(m) : 0;
@@ -547,15 +565,22 @@ static void drain(struct master *m)
 
 /* ---- setting up and taking down ---- */
 
-static bool prepare_common(struct common *c, int *cancel_end, bool background, char *error,
+/* Pipes of which the master has one end and its children the other. */
+struct ends {
+    int cancel, accuse;
+};
+
+static bool prepare_common(struct common *c, struct ends *ends, bool background, char *error,
                            size_t size)
 {
-    int cancel[2] = {-1, -1};
-    *c = (struct common){.background = background, .cancel_fd = -1};
+    int cancel[2] = {-1, -1}, accuse[2] = {-1, -1};
+    *c = (struct common){.background = background};
     c->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    bool ok = c->notify_fd >= 0 && pipe2(cancel, O_CLOEXEC) == 0;
+    bool ok = c->notify_fd >= 0 && pipe2(cancel, O_CLOEXEC) == 0 &&
+              pipe2(accuse, O_CLOEXEC | O_NONBLOCK) == 0;
     c->cancel_fd = cancel[0];
-    *cancel_end = cancel[1];
+    c->accuse_fd = accuse[1];
+    *ends = (struct ends){.cancel = cancel[1], .accuse = accuse[0]};
     if (!ok) {
         snprintf(error, size, "%s", strerror(errno));
         return false;
@@ -572,9 +597,9 @@ bool master_check(struct config *c)
 {
     struct common common;
     char error[1024];
-    int cancel_end;
+    struct ends ends;
     struct generation *g = NULL;
-    if (prepare_common(&common, &cancel_end, false, error, sizeof error))
+    if (prepare_common(&common, &ends, false, error, sizeof error))
         g = generation_create(c, &common, error, sizeof error);
     if (g == NULL)
         log_error("%s", error);
@@ -613,7 +638,11 @@ static int set_up(struct master *m, struct config *c, bool background, char *err
     m->pid_file = c->pid_file != NULL ? memory_strdup(c->pid_file) : NULL;
     m->timeout_drain = (unsigned)c->timeout_drain;
     m->ticket_born = now();
-    if (!prepare_common(&m->common, &m->cancel_end, background, error, size))
+    struct ends ends;
+    bool ok = prepare_common(&m->common, &ends, background, error, size);
+    m->cancel_end = ends.cancel;
+    m->accuse_end = ends.accuse;
+    if (!ok)
         return EX_OSERR;
     m->current = generation_create(c, &m->common, error, size);
     if (m->current == NULL)
@@ -644,6 +673,8 @@ static void take_down(struct master *m)
     generation_destroy(m->current, true);
     child_close(&m->common.notify_fd);
     child_close(&m->common.cancel_fd);
+    child_close(&m->common.accuse_fd);
+    child_close(&m->accuse_end);
     child_close(&m->cancel_end);
     child_close(&m->signal_fd);
     child_close(&m->directory_fd);

@@ -10,9 +10,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+import ehlock  # noqa: E402
 from backend import Backend  # noqa: E402
 from ehlock import Ehlock  # noqa: E402
 from pytest_plugin import fresh_instances, pki, pytest_runtest_makereport  # noqa: E402,F401
+
+# Sanitizers need what a sandbox forbids, so that build has none and nothing to test here.
+collect_ignore = ["test_walls.py"] if ehlock.sanitized() else []
 
 
 @pytest.fixture

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Hostile code inside a worker and inside the keeper. The linker puts it in place of session_run
+ * and in front of keeper_serve, so everything up to there, the jail above all, is the real
+ * program's.
+ *
+ * A worker is told by its client what to try: a line "ATTACK [NUMBER]"; it answers with a line, if
+ * it still can. A keeper is told by the environment variable HOSTILE_KEEPER.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <gnutls/gnutls.h>
+
+#include "certs/keeper.h"
+#include "certs/remotekey.h"
+#include "proxy/session.h"
+
+void __wrap_session_run(struct pool *pool, int fd, const struct address *client,
+                        const char *refusal);
+void __wrap_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx);
+void __real_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx);
+
+/* Where the attack happens, and its number. */
+struct target {
+    int request_fd; /* to the keeper; -1 inside of it */
+    long number;
+};
+
+/* ---- attacks on the system: 0 or more when they succeed, -1 and errno ---- */
+
+static long open_file(const struct target *t)
+{
+    (void)t;
+    return open("/etc/passwd", O_RDONLY);
+}
+
+static long open_root(const struct target *t)
+{
+    (void)t;
+    return open("/", O_RDONLY | O_DIRECTORY);
+}
+
+static long create_file(const struct target *t)
+{
+    (void)t;
+    return open("/tmp/hostile", O_WRONLY | O_CREAT, 0600);
+}
+
+static long run_program(const struct target *t)
+{
+    char name[] = "/bin/true", *arguments[] = {name, NULL};
+    (void)t;
+    return execve(arguments[0], arguments, NULL);
+}
+
+static long run_shell_by_descriptor(const struct target *t)
+{
+    char name[] = "sh", *arguments[] = {name, NULL};
+    (void)t;
+    return syscall(SYS_execveat, 0, "", arguments, NULL, 0x1000 /* AT_EMPTY_PATH */);
+}
+
+static long connect_elsewhere(const struct target *t)
+{
+    const struct sockaddr_in to = {.sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)t->number),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    return fd < 0 ? -1 : connect(fd, (const struct sockaddr *)&to, sizeof to);
+}
+
+static long listen_somewhere(const struct target *t)
+{
+    const struct sockaddr_in at = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    (void)t;
+    return fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof at) != 0 ? -1 : listen(fd, 1);
+}
+
+static long other_socket(const struct target *t)
+{
+    return socket((int)t->number, SOCK_DGRAM, 0);
+}
+
+static long kill_process(const struct target *t)
+{
+    return kill((pid_t)t->number, SIGKILL);
+}
+
+static long stop_thread(const struct target *t)
+{
+    return syscall(SYS_tgkill, t->number, t->number, SIGSTOP);
+}
+
+static long trace(const struct target *t)
+{
+    return ptrace(PTRACE_ATTACH, (pid_t)t->number, NULL, NULL);
+}
+
+static long read_memory(const struct target *t)
+{
+    char here[16];
+    struct iovec local = {here, sizeof here}, remote = {(void *)here, sizeof here};
+    return process_vm_readv((pid_t)t->number, &local, 1, &remote, 1, 0);
+}
+
+static long open_memory(const struct target *t)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/mem", t->number);
+    return open(path, O_RDONLY);
+}
+
+static long fork_bomb(const struct target *t)
+{
+    (void)t;
+    for (int i = 0; i < 1000; i++)
+        if (fork() < 0)
+            return -1;
+    return 0;
+}
+
+static long become_root(const struct target *t)
+{
+    (void)t;
+    return setuid(0);
+}
+
+static long leave_root_directory(const struct target *t)
+{
+    (void)t;
+    return chroot("..");
+}
+
+static long executable_memory(const struct target *t)
+{
+    (void)t;
+    void *p =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? -1 : 0;
+}
+
+static long make_executable(const struct target *t)
+{
+    (void)t;
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return mprotect(p, 4096, PROT_READ | PROT_EXEC);
+}
+
+static long allow_tracing(const struct target *t)
+{
+    (void)t;
+    return prctl(PR_SET_DUMPABLE, 1);
+}
+
+static long catch_the_catcher(const struct target *t)
+{
+    (void)t;
+    return signal(SIGSYS, SIG_IGN) == SIG_ERR ? -1 : 0;
+}
+
+/* Succeeds when more can be had than any session needs. */
+static long all_memory(const struct target *t)
+{
+    size_t total = 0;
+    (void)t;
+    for (; total < (size_t)1 << 30; total += 1 << 20) {
+        void *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED)
+            return -1;
+        memset(p, 1, 1 << 20);
+    }
+    return 0;
+}
+
+static long all_descriptors(const struct target *t)
+{
+    (void)t;
+    for (int i = 0; i < 100000; i++)
+        if (socket(AF_INET, SOCK_STREAM, 0) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- attacks on the keeper: what it answers, as a line ---- */
+
+/* Length of the answer, 0 when there is none. */
+static ssize_t ask(const struct target *t, const struct keeper_request *r, const void *data,
+                   size_t len)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov[2] = {{(void *)r, sizeof *r}, {(void *)data, len}};
+    struct msghdr msg = {.msg_iov = iov,
+                         .msg_iovlen = 2,
+                         .msg_control = control.space,
+                         .msg_controllen = sizeof control.space};
+    char answer[4096];
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0)
+        return 0;
+    control.header = (struct cmsghdr){
+        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), &pair[1], sizeof pair[1]);
+    ssize_t n = sendmsg(t->request_fd, &msg, MSG_NOSIGNAL);
+    close(pair[1]);
+    if (n > 0)
+        n = recv(pair[0], answer, sizeof answer, 0);
+    close(pair[0]);
+    return n > (ssize_t)sizeof(struct keeper_answer) ? n : 0;
+}
+
+static const unsigned char something[KEEPER_DATA_MAX * 2] = {1};
+
+static struct keeper_request hash_request(void)
+{
+    return (struct keeper_request){
+        .type = KEEPER_SIGN_HASH, .algorithm = GNUTLS_SIGN_ECDSA_SHA256, .len = 32};
+}
+
+static long ask_nonsense(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    r.type = 99;
+    return ask(t, &r, something, 32) > 0 ? 0 : -1;
+}
+
+static long ask_for_a_text(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    r.type = KEEPER_SIGN_TEXT;
+    r.len = 200;
+    return ask(t, &r, something, 200) > 0 ? 0 : -1;
+}
+
+static long ask_for_a_strange_key(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    r.key = (uint32_t)t->number;
+    return ask(t, &r, something, 32) > 0 ? 0 : -1;
+}
+
+static long ask_for_a_strange_hash(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    r.algorithm = GNUTLS_SIGN_ECDSA_SHA1;
+    r.len = 20;
+    return ask(t, &r, something, 20) > 0 ? 0 : -1;
+}
+
+static long ask_with_a_wrong_length(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    return ask(t, &r, something, 64) > 0 ? 0 : -1;
+}
+
+static long ask_too_long(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    r.len = sizeof something;
+    return ask(t, &r, something, sizeof something) > 0 ? 0 : -1;
+}
+
+static long ask_without_descriptor(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    if (send(t->request_fd, &r, sizeof r, MSG_NOSIGNAL) < 0)
+        return -1;
+    pause();
+    return 0;
+}
+
+static long ask_once(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    return ask(t, &r, something, 32) > 0 ? 0 : -1;
+}
+
+/* Succeeds when all are answered. */
+static long ask_ten_thousand_times(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    for (int i = 0; i < 10000; i++)
+        if (ask(t, &r, something, 32) == 0)
+            return -1;
+    return 0;
+}
+
+static const struct attack {
+    const char *name;
+    long (*run)(const struct target *t);
+} attacks[] = {
+    {"open-file", open_file},
+    {"open-root", open_root},
+    {"create-file", create_file},
+    {"run-program", run_program},
+    {"run-by-descriptor", run_shell_by_descriptor},
+    {"connect", connect_elsewhere},
+    {"listen", listen_somewhere},
+    {"other-socket", other_socket},
+    {"kill", kill_process},
+    {"stop-thread", stop_thread},
+    {"trace", trace},
+    {"read-memory", read_memory},
+    {"open-memory", open_memory},
+    {"fork-bomb", fork_bomb},
+    {"become-root", become_root},
+    {"leave-root-directory", leave_root_directory},
+    {"executable-memory", executable_memory},
+    {"make-executable", make_executable},
+    {"allow-tracing", allow_tracing},
+    {"catch-the-catcher", catch_the_catcher},
+    {"all-memory", all_memory},
+    {"all-descriptors", all_descriptors},
+    {"ask-nonsense", ask_nonsense},
+    {"ask-text", ask_for_a_text},
+    {"ask-strange-key", ask_for_a_strange_key},
+    {"ask-strange-hash", ask_for_a_strange_hash},
+    {"ask-wrong-length", ask_with_a_wrong_length},
+    {"ask-too-long", ask_too_long},
+    {"ask-without-descriptor", ask_without_descriptor},
+    {"ask-once", ask_once},
+    {"ask-ten-thousand-times", ask_ten_thousand_times},
+};
+
+static const struct attack *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof attacks / sizeof *attacks; i++)
+        if (strcmp(attacks[i].name, name) == 0)
+            return &attacks[i];
+    return NULL;
+}
+
+/* ---- in place of a session ---- */
+
+void __wrap_session_run(struct pool *pool, int fd, const struct address *client,
+                        const char *refusal)
+{
+    char line[128] = "", name[64] = "", answer[128];
+    struct target t = {.request_fd = pool->request_fd};
+    (void)client;
+    (void)refusal;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (poll(&p, 1, 10000) == 1 && read(fd, line, sizeof line - 1) > 0)
+        sscanf(line, "%63s %ld", name, &t.number);
+    const struct attack *a = find(name);
+    errno = 0;
+    long result = a != NULL ? a->run(&t) : -1;
+    int n = snprintf(answer, sizeof answer, "%s\n",
+                     a == NULL     ? "unknown"
+                     : result >= 0 ? "succeeded"
+                     : errno != 0  ? strerrorname_np(errno)
+                                   : "refused");
+    if (write(fd, answer, (size_t)n) < 0)
+        _exit(1);
+    close(fd);
+}
+
+/* ---- in front of the keeper's work ---- */
+
+void __wrap_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx)
+{
+    const char *name = getenv("HOSTILE_KEEPER");
+    const struct attack *a = name != NULL ? find(name) : NULL;
+    const struct target t = {.request_fd = -1, .number = getppid()};
+    if (a != NULL && a->run(&t) >= 0) {
+        static const char text[] = "THE KEEPER'S ATTACK SUCCEEDED\n";
+        if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+            _exit(1);
+    }
+    __real_keeper_serve(k, stop_fd, refused, ctx);
+}

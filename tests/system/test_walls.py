@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: ISC
+"""Hostile code inside a worker and inside the keeper: each attempt fails, and the log tells.
+
+The program is tests/hostile, which is ehlock with attacks linked in place of its sessions.
+"""
+
+import os
+import re
+import shutil
+
+import ehlock
+import net
+import pytest
+from ehlock import Ehlock
+from net import wait_until
+from smtp_client import Client, context
+
+HOSTILE = ehlock.program().parent / "tests" / "hostile" / "ehlock-hostile"
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+# What ends whoever tries it, by the name that the log has.
+FORBIDDEN = {
+    "open-file": "openat", "open-root": "openat", "create-file": "openat",
+    "open-memory": "openat", "run-program": "execve", "run-by-descriptor": "execveat",
+    "kill": "kill", "stop-thread": "tgkill", "trace": "ptrace", "read-memory": "process_vm_readv",
+    "fork-bomb": "clone", "become-root": "setuid", "leave-root-directory": "chroot",
+    "executable-memory": "mmap", "make-executable": "mprotect", "allow-tracing": "prctl",
+    "catch-the-catcher": "rt_sigaction", "other-socket": "socket", "listen": "bind",
+}
+# What a keeper cannot do either, though workers can.
+KEEPERS_TOO = {**FORBIDDEN, "connect": "socket", "listen": "socket"}
+
+NONSENSE = {
+    "ask-nonsense": "a request that is not a signature",
+    "ask-text": "a request to sign what is no TLS handshake",
+    "ask-strange-key": "a request for a key that the service does not have",
+    "ask-strange-hash": "a request to sign what is no TLS handshake",
+    "ask-wrong-length": "a request whose length is wrong",
+    "ask-too-long": "a request of the wrong size or without one descriptor",
+    "ask-without-descriptor": "a request of the wrong size or without one descriptor",
+    "ask-ten-thousand-times": "more requests than it can have sessions",
+}
+
+
+class Hostile(Ehlock):
+    """The same program, with somebody else inside."""
+
+    def start(self, wait=True):
+        honest = os.environ.get("EHLOCK")
+        os.environ["EHLOCK"] = str(HOSTILE)
+        try:
+            return super().start(wait)
+        finally:
+            if honest is None:
+                del os.environ["EHLOCK"]
+            else:
+                os.environ["EHLOCK"] = honest
+
+
+@pytest.fixture(params=["root", "nobody"])
+def hostile(request, public_dir, pki, backend):
+    """hostile(env) starts it, as root and as an ordinary user; address is where to attack."""
+    running = []
+
+    def start(env=None):
+        key = public_dir / "key.pem"
+        shutil.copy(pki.ecdsa.key, key)
+        cert = public_dir / "cert.pem"
+        shutil.copy(pki.ecdsa.cert, cert)
+        proxy = Hostile.wrap(public_dir, backend.address, None, cert=cert, key=key, spareWorkers=2)
+        proxy.env = env
+        if request.param == "nobody":
+            os.chown(key, 65534, 65534)
+            proxy.command = NOBODY
+        running.append(proxy)
+        return proxy.start()
+
+    yield start
+    for proxy in running:
+        proxy.kill()
+
+
+def attack(proxy, name, number=0):
+    """What the attacker reports: an errno's name, "refused"; "" when it was ended."""
+    with net.connect(proxy.address) as sock:
+        sock.sendall(f"{name} {number}\n".encode())
+        answer = b""
+        while data := sock.recv(1000):
+            answer += data
+    return answer.decode().strip()
+
+
+def target_of(proxy, name):
+    """The number that an attack needs: the master, a sibling, a socket family."""
+    if name == "kill":
+        return proxy.pid
+    if name in ("trace", "read-memory", "open-memory", "stop-thread"):
+        return wait_until(lambda: proxy.workers(), "workers")[-1]
+    return 16 if name == "other-socket" else 7      # AF_NETLINK
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_worker_that_tries_what_is_forbidden_is_ended(hostile, name):
+    proxy = hostile()
+    assert attack(proxy, name, target_of(proxy, name)) == ""
+    proxy.wait_log(rf"process \d+ tried {FORBIDDEN[name]}\d*, which is forbidden")
+    proxy.wait_log(r"service=smtp client=127\.0\.0\.1:\d+ worker \d+ ended with status 71")
+    assert proxy.process.poll() is None
+    assert attack(proxy, "ask-once") == "succeeded"    # the next client is served
+
+
+def test_worker_reaches_no_port_but_its_backends(hostile, backend):
+    proxy = hostile()
+    with net.listen(("127.0.0.1", 0)) as other:
+        assert attack(proxy, "connect", other.getsockname()[1]) == "EACCES"
+    assert attack(proxy, "connect", backend.address[1]) == "succeeded"
+
+
+def test_worker_cannot_have_all_memory(hostile):
+    assert attack(hostile(), "all-memory") == "ENOMEM"
+
+
+def test_worker_cannot_have_all_descriptors(hostile):
+    assert attack(hostile(), "all-descriptors") == "EMFILE"
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_who_asks_the_keeper_for_nonsense_is_ended(hostile, name):
+    proxy = hostile()
+    assert attack(proxy, name, 7) in ("", "refused")
+    proxy.wait_log(rf"keeper: process \d+ was refused {NONSENSE[name]}")
+    proxy.wait_log(r"worker \d+ has gone astray and is ended")
+    assert attack(proxy, "ask-once") == "succeeded"
+
+
+@pytest.mark.parametrize("name", KEEPERS_TOO)
+def test_keeper_that_tries_what_is_forbidden_is_ended(hostile, name):
+    proxy = hostile({"HOSTILE_KEEPER": name})
+    proxy.wait_log(rf"process \d+ tried {KEEPERS_TOO[name]}\d*, which is forbidden")
+    proxy.wait_log(r"keeper \d+ ended with status 71")
+    assert "ATTACK SUCCEEDED" not in proxy.log
+    assert proxy.process.poll() is None
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return dict(re.findall(r"^(\w+):\s*(.*)$", f.read(), re.M))
+
+
+@pytest.mark.parametrize("kind", ["worker", "keeper"])
+def test_what_the_kernel_says_of_a_jailed_process(wrap, backend, pki, kind):
+    proxy = wrap(backend)
+    with Client.secured(proxy.address, context(pki)):
+        pids = proxy.workers() if kind == "worker" else proxy.keepers()
+        for pid in pids:
+            status = status_of(pid)
+            assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
+            assert status["CapEff"] == status["CapPrm"] == status["CapBnd"].replace("f", "0") \
+                or int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+            assert set(status["Uid"].split()) != {"0"}
+            assert os.readlink(f"/proc/{pid}/root") != "/"
+            limits = open(f"/proc/{pid}/limits").read()
+            assert re.search(r"Max processes +0 +0", limits)
+            assert re.search(r"Max core file size +0 +0", limits)
+
+
+def test_named_descriptors_and_no_others_are_open(wrap, backend, pki):
+    proxy = wrap(backend, globals_={"output": "/dev/null"})
+    with Client.secured(proxy.address, context(pki)):
+        for pid in [*proxy.workers(), *proxy.keepers()]:
+            names = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+            strange = [n for n in names if not re.match(
+                r"socket:|pipe:|anon_inode:\[event(fd|poll)\]|/dev/null", n)]
+            assert not strange, strange
+
