@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: ISC
  *
- * SMTP (RFC 5321) and LMTP (RFC 2033) with STARTTLS (RFC 3207), server side, in lock-step: one
+ * SMTP (RFC 5321) and LMTP (RFC 2033) with STARTTLS (RFC 3207), in lock-step: one
  * command is read, forwarded, its whole reply read, edited if need be and sent back, before the
  * next command is taken from the client's buffer. A client that pipelines (RFC 2920) does not
  * notice: its group waits in the buffer, and our replies leave in one write when it is empty.
  * The acts of it are in files of their own: smtp_client.c waits for the client, smtp_exchange.c
  * asks the backend, smtp_say.c says what we say ourselves, smtp_message.c and smtp_auth.c serve
  * the commands that take more than a line. This one tells the story.
+ *
+ * There are two stories, and they differ in how they begin. Mostly we offer TLS to the client; the
+ * backend behind us has none. The other way round (smtp_request.c) the client has none, and we
+ * have asked the backend for TLS before the client says its first word.
  *
  * Nothing said in clear counts after TLS. What the client's wire still holds behind the STARTTLS
  * line belongs to the handshake, so a command slipped in there breaks it and reaches nobody
@@ -21,6 +25,7 @@
 #include "protocols/smtp_client.h"
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_message.h"
+#include "protocols/smtp_request.h"
 #include "protocols/smtp_say.h"
 
 enum { REPLY_TLS_GO_AHEAD = 220 };
@@ -29,7 +34,8 @@ enum { REPLY_TLS_GO_AHEAD = 220 };
 
 static bool tls_offered(const struct smtp *s)
 {
-    return !s->d->tls_active && !s->authenticated && s->d->policy->tls_level != TLS_LEVEL_NONE;
+    return !s->requesting && !s->d->tls_active && !s->authenticated &&
+           s->d->policy->tls_level != TLS_LEVEL_NONE;
 }
 
 static void forget_transaction(struct smtp *s)
@@ -88,7 +94,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
         return smtp_refuse(s, 501, "5.5.4", "STARTTLS takes no argument");
     if (d->tls_active)
         return smtp_refuse(s, 503, "5.5.1", "TLS is already active");
-    if (d->policy->tls_level == TLS_LEVEL_NONE)
+    if (s->requesting || d->policy->tls_level == TLS_LEVEL_NONE)
         return smtp_refuse(s, 502, "5.5.1", "STARTTLS is not offered");
     if (s->authenticated) /* no RSET undoes an AUTH that was said in clear */
         return smtp_refuse(s, 503, "5.5.1", "Already authenticated");
@@ -271,11 +277,11 @@ static enum dialogue_end handle(struct smtp *s, const struct line *line)
 
     const struct verb *v = find_verb(c.verb);
     d->step = v->step;
-    if (!(v->flags & (BEFORE_TLS | OWN_GATE)) && d->policy->tls_level == TLS_LEVEL_ENCRYPT &&
-        !d->tls_active)
+    if (!(v->flags & (BEFORE_TLS | OWN_GATE)) && smtp_lacks_tls(s))
         return smtp_refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");
-    if ((v->flags & HELLO) && d->tls_active && !s->greeted)
-        return smtp_refuse(s, 503, "5.5.1", "Say EHLO first: TLS has begun anew");
+    const char *lacking = smtp_lacks_hello(s);
+    if ((v->flags & HELLO) && lacking != NULL)
+        return smtp_refuse(s, 503, "5.5.1", lacking);
     unsigned before = s->useless;
     enum dialogue_end end = v->handle(s, &c, line);
     if ((v->flags & USELESS) && s->useless == before)
@@ -310,23 +316,25 @@ static enum dialogue_end next_command(struct smtp *s)
     return end;
 }
 
-/* The backend's greeting, whatever it is: 220 of many lines, 554, 421. */
-static enum dialogue_end greet(struct smtp *s)
+static enum dialogue_end next_commands(struct smtp *s, enum dialogue_end end)
 {
-    s->d->step = "reading the backend's greeting";
-    enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
-    return end == DIALOGUE_GO_ON ? smtp_pass_reply(s, &s->reply) : end;
+    while (end == DIALOGUE_GO_ON)
+        end = next_command(s);
+    reply_finish(&s->reply);
+    reply_finish(&s->edited);
+    return end;
 }
 
 static enum dialogue_end serve(struct dialogue *d, bool lmtp)
 {
     struct smtp s = {.d = d, .lmtp = lmtp, .decided = d->tls_active};
-    enum dialogue_end end = greet(&s);
-    while (end == DIALOGUE_GO_ON)
-        end = next_command(&s);
-    reply_finish(&s.reply);
-    reply_finish(&s.edited);
-    return end;
+    return next_commands(&s, smtp_pass_greeting(&s));
+}
+
+static enum dialogue_end request(struct dialogue *d, bool lmtp)
+{
+    struct smtp s = {.d = d, .lmtp = lmtp, .requesting = true};
+    return next_commands(&s, smtp_open_request(&s));
 }
 
 static enum dialogue_end smtp_serve(struct dialogue *d)
@@ -334,9 +342,19 @@ static enum dialogue_end smtp_serve(struct dialogue *d)
     return serve(d, false);
 }
 
+static enum dialogue_end smtp_request(struct dialogue *d)
+{
+    return request(d, false);
+}
+
 static enum dialogue_end lmtp_serve(struct dialogue *d)
 {
     return serve(d, true);
+}
+
+static enum dialogue_end lmtp_request(struct dialogue *d)
+{
+    return request(d, true);
 }
 
 static void sorry(struct wire *client, const char *hostname, const char *text, int64_t deadline)
@@ -352,6 +370,7 @@ const struct protocol protocol_smtp = {
     .server_first = true,
     .alpn = "smtp esmtp",
     .serve = smtp_serve,
+    .request = smtp_request,
     .sorry = sorry,
 };
 
@@ -363,5 +382,6 @@ const struct protocol protocol_lmtp = {
     .server_first = true,
     .alpn = "lmtp",
     .serve = lmtp_serve,
+    .request = lmtp_request,
     .sorry = sorry,
 };

@@ -15,8 +15,8 @@ enum {
 
 bool smtp_auth_withheld(const struct smtp *s)
 {
-    const struct dialogue *d = s->d;
-    return !d->tls_active && !d->policy->auth_before_tls && d->policy->tls_level != TLS_LEVEL_NONE;
+    const struct policy *p = s->d->policy;
+    return !smtp_is_secured(s) && !p->auth_before_tls && p->tls_level != TLS_LEVEL_NONE;
 }
 
 static bool is_channel_bound(const struct smtp_command *c)
@@ -46,12 +46,20 @@ static enum dialogue_end answer_challenge(struct smtp *s, bool *cancelled)
     return smtp_ask(s, "*\r\n");
 }
 
+/* Who asked for TLS, and did not get it, may get it the next time: temporary (RFC 4954 §6). */
+static enum dialogue_end refuse_in_clear(struct smtp *s)
+{
+    if (s->requesting)
+        return smtp_refuse(s, 454, "4.7.0", "No TLS to the mail server: no password is sent there");
+    return smtp_refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");
+}
+
 enum dialogue_end smtp_do_auth(struct smtp *s, const struct smtp_command *c,
                                const struct line *line)
 {
     bool cancelled = false;
     if (smtp_auth_withheld(s))
-        return smtp_refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");
+        return refuse_in_clear(s);
     if (is_channel_bound(c))
         return smtp_refuse(s, 504, "5.5.4", "Mechanism is not available");
     enum dialogue_end end = smtp_forward(s, line);

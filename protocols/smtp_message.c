@@ -210,15 +210,14 @@ static enum dialogue_end copy_chunk(struct smtp *s, struct body *b, uint64_t siz
  * already left the client and is thrown away before the answer (RFC 3030 §2). */
 static bool bdat_refused(const struct smtp *s, int *code, const char **enhanced, const char **text)
 {
-    const struct dialogue *d = s->d;
-    if (d->policy->tls_level == TLS_LEVEL_ENCRYPT && !d->tls_active) {
+    if (smtp_lacks_tls(s)) {
         *code = 530;
         *enhanced = "5.7.0";
         *text = "Must issue a STARTTLS command first";
-    } else if (d->tls_active && !s->greeted) {
+    } else if (smtp_lacks_hello(s) != NULL) {
         *code = 503;
         *enhanced = "5.5.1";
-        *text = "Say EHLO first: TLS has begun anew";
+        *text = smtp_lacks_hello(s);
     } else if (!s->told.chunking) {
         *code = 503;
         *enhanced = "5.5.1";
