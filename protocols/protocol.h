@@ -46,7 +46,8 @@ struct policy {
     bool auth_before_tls;           /* let AUTH be seen and used in clear */
     enum bare_newline bare_newline; /* what happens to bare CR and LF from the client */
     struct pattern_list hide;       /* capabilities that the client is not shown */
-    const char *hostname;           /* who speaks in replies that the backend did not write */
+    const char *hostname;           /* who speaks in replies that the backend did not write, and
+                                     * in our EHLO to a server */
     size_t max_command;             /* bytes of a command line with CRLF; <= WIRE_BUFFER */
     size_t max_reply;               /* bytes of a whole reply of the backend */
     unsigned max_useless;           /* commands that bring no mail nearer, in a row */
@@ -83,8 +84,9 @@ struct dialogue {
      * UNTRUSTED, BROKEN: `reason` is a sentence that begins with one of the result types of
      * RFC 8460 §4.3 ("certificate-expired: ..."); BROKEN at the latest by pretls_deadline.
      * renew_backend: closes the backend's connection and makes another, in clear, with nothing
-     * buffered in either direction; clears server_tls_active. False: `reason` is set, there is no
-     * backend. Needed where fall_back is set. */
+     * buffered in either direction; clears server_tls_active. False (also when this process is to
+     * end): `reason` is set, and nothing is sent to `backend` any more. Needed where fall_back is
+     * set. */
     enum tls_outcome (*secure)(struct dialogue *d);
     bool (*renew_backend)(struct dialogue *d);
     void *session;
