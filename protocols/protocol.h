@@ -23,20 +23,31 @@ enum dialogue_end {
     DIALOGUE_LOST,      /* deadline, end of file or I/O error at `step` */
 };
 
-/* Whether clients are offered TLS, and whether they need it: Postfix's words. */
+/* Whether TLS is wanted, and whether it is needed: Postfix's words. To `serve` it is the client's,
+ * to `request` the server's. */
 enum tls_level {
-    TLS_LEVEL_NONE,    /* not offered; nothing is refused for the lack of it */
-    TLS_LEVEL_MAY,     /* offered; who does not want it goes on in clear */
-    TLS_LEVEL_ENCRYPT, /* offered and needed before anything else (RFC 3207 §4: 530) */
+    TLS_LEVEL_NONE,    /* not offered, not asked for; nothing is refused for the lack of it */
+    TLS_LEVEL_MAY,     /* offered; asked for if offered; who does not want it goes on in clear */
+    TLS_LEVEL_ENCRYPT, /* offered and needed before anything else (RFC 3207 §4: 530); asked for
+                        * whatever is offered, and there is no session without */
+};
+
+/* What became of a handshake that we began. */
+enum tls_outcome {
+    OUTCOME_SECURED,   /* TLS is up, and the peer is whom the policy wants */
+    OUTCOME_UNTRUSTED, /* TLS is up, but the peer is not: it may be told goodbye, no more */
+    OUTCOME_BROKEN,    /* there is no TLS, and the wire is of no use any more */
 };
 
 /* What the administrator decided, as values; the configuration stays above. */
 struct policy {
     enum tls_level tls_level;
+    bool fall_back;                 /* request, MAY: in clear where TLS was offered but fails */
     bool auth_before_tls;           /* let AUTH be seen and used in clear */
     enum bare_newline bare_newline; /* what happens to bare CR and LF from the client */
     struct pattern_list hide;       /* capabilities that the client is not shown */
-    const char *hostname;           /* who speaks in replies that the backend did not write */
+    const char *hostname;           /* who speaks in replies that the backend did not write, and
+                                     * in our EHLO to a server */
     size_t max_command;             /* bytes of a command line with CRLF; <= WIRE_BUFFER */
     size_t max_reply;               /* bytes of a whole reply of the backend */
     unsigned max_useless;           /* commands that bring no mail nearer, in a row */
@@ -57,13 +68,27 @@ struct dialogue {
     const char *step;        /* what we are doing, for the log: "reading the backend's greeting" */
     char reason[256];        /* why it ended as it did; empty when there is nothing to say */
     bool tls_active;         /* on the client's wire */
+    bool server_tls_active;  /* on the backend's wire; true at once: TLS from the first byte */
+    bool offered_tls;        /* request: the server has named its upgrade, in clear */
     int64_t pretls_deadline; /* TLS, or a decision to do without, is due by then */
     struct tally tally;
 
-    /* Given by the session. tls_ready: can we promise a handshake now? start_tls: does it, swaps
-     * the transport under `client`, sets tls_active; false: `reason` is set, the client is gone. */
+    /* Given by the session to `serve`. tls_ready: can we promise a handshake now? start_tls: does
+     * it, swaps the transport under `client`, sets tls_active; false: `reason` is set, the client
+     * is gone. */
     bool (*tls_ready)(struct dialogue *d);
     bool (*start_tls)(struct dialogue *d);
+    /* Given by the session to `request`. secure: begins TLS on the backend's wire and judges the
+     * peer. What that wire still holds behind the go-ahead is fed to the handshake, which it
+     * breaks. SECURED, UNTRUSTED: the transport under `backend` is swapped, server_tls_active set.
+     * UNTRUSTED, BROKEN: `reason` is a sentence that begins with one of the result types of
+     * RFC 8460 §4.3 ("certificate-expired: ..."); BROKEN at the latest by pretls_deadline.
+     * renew_backend: closes the backend's connection and makes another, in clear, with nothing
+     * buffered in either direction; clears server_tls_active. False (also when this process is to
+     * end): `reason` is set, and nothing is sent to `backend` any more. Needed where fall_back is
+     * set. */
+    enum tls_outcome (*secure)(struct dialogue *d);
+    bool (*renew_backend)(struct dialogue *d);
     void *session;
 };
 
@@ -75,8 +100,10 @@ struct protocol {
     bool server_first; /* the server speaks first: implicitTls = auto must wait */
     const char *alpn;  /* names a client may send (RFC 7301), separated by blanks */
 
-    /* We face the client; the plaintext backend is behind us. */
+    /* We face the client, who may have TLS of us; the plaintext backend is behind us. */
     enum dialogue_end (*serve)(struct dialogue *d);
+    /* We face the server as its client, and ask it for TLS; `client` speaks in clear. */
+    enum dialogue_end (*request)(struct dialogue *d);
     /* Says that there will be no service (a temporary failure), in the protocol's words; `text`
      * is one sentence without line end. Does not flush. */
     void (*sorry)(struct wire *client, const char *hostname, const char *text, int64_t deadline);

@@ -105,6 +105,18 @@ static bool keyword_is(const struct keyword_line *k, const char *name)
     return n == strlen(name) && strncasecmp(k->text, name, n) == 0;
 }
 
+bool reply_offers(const struct reply *r, const char *keyword)
+{
+    struct keyword_line k;
+    size_t position = 0;
+    if (!next_line(r, &position, &k))
+        return false;
+    while (next_line(r, &position, &k))
+        if (keyword_is(&k, keyword))
+            return true;
+    return false;
+}
+
 static bool is_auth(const struct keyword_line *k)
 {
     return keyword_is(k, "AUTH") || keyword_is(k, "X-EXPS");

@@ -33,6 +33,10 @@ enum reply_line reply_add_line(struct reply *r, const char *line, size_t len);
 void reply_clear(struct reply *r);
 void reply_finish(struct reply *r);
 
+/* Whether the 250 reply to EHLO or LHLO names the keyword, as a whole word in any case; its first
+ * line is the domain. */
+bool reply_offers(const struct reply *r, const char *keyword);
+
 /* What is to be done with a list of capabilities. */
 struct capability_rules {
     bool offer_starttls;             /* put STARTTLS into the list */

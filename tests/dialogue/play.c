@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
  * Plays transcripts against the dialogues: `play DIRECTORY-or-FILE...`. The directory's name is
- * the protocol's. Each transcript is played
+ * the protocol's; "smtp-request" holds those in which the client speaks in clear and the backend
+ * is asked for TLS. Each transcript is played
  *   - whole: what a peer says in one breath is sent in one write;
  *   - byte by byte: every read and write of the dialogue moves one byte;
  *   - cut: the client vanishes, and the backend vanishes, behind every byte it says, by closing
@@ -69,6 +70,7 @@ struct play {
     bool bytewise;
     struct served served;
     struct peer client, backend;
+    int spare_fd;      /* the backend's end of its next connection; -1: none */
     unsigned accepted; /* messages that the backend has accepted, every byte of it sent */
     unsigned line;     /* of the transcript */
     char failure[400]; /* empty as long as all is well */
@@ -208,9 +210,19 @@ static void silence(struct peer *peer)
     peer->silent = true;
 }
 
+/* A backend that is gone cannot be connected to anew. */
+static void vanish_for_good(struct play *p)
+{
+    if (p->spare_fd >= 0)
+        close(p->spare_fd);
+    p->spare_fd = -1;
+}
+
 static void vanish(struct play *p, struct peer *peer)
 {
     peer->vanished = true;
+    if (peer == &p->backend)
+        vanish_for_good(p);
     if (p->vanishing == CLIENT_HALF_CLOSES || p->vanishing == BACKEND_HALF_CLOSES)
         silence(peer);
     else
@@ -323,6 +335,41 @@ static bool begin_tls(struct play *p, size_t i, bool *heard)
     return true;
 }
 
+/* Whether the backend has said all that stands before the item. */
+static bool has_said_all(const struct play *p, size_t i)
+{
+    size_t len = 0;
+    for (size_t k = 0; k < i; k++)
+        if (p->t->items[k].kind == BACKEND_SENDS)
+            len += text_of(p, k)->len;
+    return !p->backend.vanished || p->cut >= len;
+}
+
+/* The backend has answered the hello: from here on it speaks and hears under TLS. */
+static void begin_server_tls(struct play *p, size_t i)
+{
+    struct peer *backend = &p->backend;
+    if (!has_said_all(p, i))
+        return;
+    decipher(backend, backend->understood);
+    backend->tls = true;
+}
+
+/* The backend's connection ends, and the next one begins, in clear. */
+static bool begin_new_connection(struct play *p)
+{
+    struct peer *backend = &p->backend;
+    if (backend->vanished)
+        return true;
+    if (!hear_end(p, backend))
+        return false;
+    close_peer(backend);
+    backend->fd = p->spare_fd;
+    p->spare_fd = -1;
+    backend->tls = backend->silent = backend->heard_end = false;
+    return backend->fd >= 0 || fail(p, "there is no second connection to be had");
+}
+
 /* Hears what the item tells unless that peer has vanished; *go_on is false when, in a cut
  * session, something else came instead and there is no sense in going on. */
 static bool hear_item(struct play *p, struct peer *peer, size_t i, bool *go_on)
@@ -378,6 +425,12 @@ static bool play_items(struct play *p)
             break;
         case BACKEND_HEARS_END:
             good = p->vanishing != NOBODY_VANISHES || hear_end(p, &p->backend);
+            break;
+        case BACKEND_HAS_TLS:
+            begin_server_tls(p, i);
+            break;
+        case BACKEND_IS_NEW:
+            good = begin_new_connection(p);
             break;
         case TLS_BEGINS:
         case TLS_FAILS:
@@ -551,18 +604,33 @@ static bool connect_peer(struct peer *peer, int *far_end)
     return true;
 }
 
+/* What a backend would be reached by if its connection had to be made anew. */
+static bool connect_spare(struct play *p)
+{
+    struct peer spare;
+    if (!p->t->requests || !p->t->new_connection)
+        return true;
+    bool good = connect_peer(&spare, &p->served.spare_fd);
+    p->spare_fd = good ? spare.fd : -1;
+    return good;
+}
+
 static bool set_up(struct play *p)
 {
     p->client = (struct peer){.name = "client", .left = NO_LIMIT, .tls = p->t->starts_with_tls};
-    p->backend = (struct peer){.name = "backend", .left = NO_LIMIT};
+    p->backend =
+        (struct peer){.name = "backend", .left = NO_LIMIT, .tls = p->t->server_starts_with_tls};
+    p->spare_fd = -1;
     p->served = (struct served){
         .transcript = p->t,
         .protocol = p->protocol,
         .chunk = p->bytewise ? 1 : SIZE_MAX,
         .cancel_fd = eventfd(0, EFD_CLOEXEC),
+        .spare_fd = -1,
     };
     return p->served.cancel_fd >= 0 && connect_peer(&p->client, &p->served.client_fd) &&
-           connect_peer(&p->backend, &p->served.backend_fd) && served_start(&p->served);
+           connect_peer(&p->backend, &p->served.backend_fd) && connect_spare(p) &&
+           served_start(&p->served);
 }
 
 /* Plays it once. A dialogue that does not end takes the process with it: its thread cannot be
@@ -585,12 +653,14 @@ static bool play_once(struct play *p)
     if (!good) { /* whatever it is waiting for, this ends it */
         close_peer(&p->client);
         close_peer(&p->backend);
+        vanish_for_good(p);
     }
     bool ended = served_finish(&p->served, play_deadline());
     if (!ended)
         (void)fail(p, "the dialogue does not end");
     close_peer(&p->client);
     close_peer(&p->backend);
+    vanish_for_good(p);
     good = good && ended && (p->vanishing == NOBODY_VANISHES ? judge_whole(p) : judge_cut(p));
     if (!good)
         print_failure(p, ended);
@@ -677,7 +747,13 @@ static char *case_name(const char *path)
 static const struct protocol *protocol_of(const char *name)
 {
     char word[16];
-    return sscanf(name, "%15[^/]/", word) == 1 ? protocol_find(word) : NULL;
+    return sscanf(name, "%15[^/-]", word) == 1 ? protocol_find(word) : NULL;
+}
+
+static bool is_request(const char *name)
+{
+    char word[16];
+    return sscanf(name, "%*15[^/-]-%15[^/]/", word) == 1 && strcmp(word, "request") == 0;
 }
 
 /* In a process of its own; prints the line of success itself, since it knows the numbers. */
@@ -689,8 +765,9 @@ static int play_file(const char *path, const char *name, unsigned number)
     alarm(CHILD_SECONDS);
     if (protocol == NULL)
         printf("# %s: its directory is not the name of a protocol\n", path);
-    bool good =
-        protocol != NULL && transcript_read(&t, path) && play_transcript(&t, protocol, &cuts);
+    bool good = protocol != NULL && transcript_read(&t, path);
+    t.requests = is_request(name);
+    good = good && play_transcript(&t, protocol, &cuts);
     if (good)
         printf("ok %u - %s, %s and %u cuts\n", number, name,
                t.only_whole ? "whole" : "whole, byte by byte", cuts);

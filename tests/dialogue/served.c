@@ -56,14 +56,21 @@ static ssize_t client_write(void *ctx, const void *buf, size_t len)
 static ssize_t backend_read(void *ctx, void *buf, size_t len)
 {
     struct served *s = ctx;
-    return result_of(recv(s->backend_fd, buf, at_most(len, s->chunk), 0), TRANSPORT_WANT_READ);
+    ssize_t n = result_of(recv(s->backend_fd, buf, at_most(len, s->chunk), 0), TRANSPORT_WANT_READ);
+    if (s->server_tls_active && n > 0)
+        mask(buf, (size_t)n);
+    return s->server_tls_active && n == 0 ? TRANSPORT_TRUNCATED : n;
 }
 
 static ssize_t backend_write(void *ctx, const void *buf, size_t len)
 {
     struct served *s = ctx;
-    return result_of(send(s->backend_fd, buf, at_most(len, s->chunk), MSG_NOSIGNAL),
-                     TRANSPORT_WANT_WRITE);
+    char block[4096];
+    len = at_most(at_most(len, sizeof block), s->chunk);
+    memcpy(block, buf, len);
+    if (s->server_tls_active)
+        mask(block, len);
+    return result_of(send(s->backend_fd, block, len, MSG_NOSIGNAL), TRANSPORT_WANT_WRITE);
 }
 
 static int nothing_to_flush(void *ctx)
@@ -78,35 +85,41 @@ static bool nothing_pending(void *ctx)
     return false;
 }
 
-static void init_wires(struct served *s)
+static void init_client(struct served *s)
 {
-    struct transport client = {.ctx = s,
-                               .fd = s->client_fd,
-                               .read = client_read,
-                               .write = client_write,
-                               .flush = nothing_to_flush,
-                               .pending = nothing_pending};
-    struct transport backend = client;
-    backend.fd = s->backend_fd;
-    backend.read = backend_read;
-    backend.write = backend_write;
-    wire_init(&s->client, &client, s->cancel_fd);
-    wire_init(&s->backend, &backend, s->cancel_fd);
+    struct transport t = {.ctx = s,
+                          .fd = s->client_fd,
+                          .read = client_read,
+                          .write = client_write,
+                          .flush = nothing_to_flush,
+                          .pending = nothing_pending};
+    wire_init(&s->client, &t, s->cancel_fd);
+}
+
+static void init_backend(struct served *s)
+{
+    struct transport t = {.ctx = s,
+                          .fd = s->backend_fd,
+                          .read = backend_read,
+                          .write = backend_write,
+                          .flush = nothing_to_flush,
+                          .pending = nothing_pending};
+    wire_init(&s->backend, &t, s->cancel_fd);
 }
 
 /* ---- the stand-in for TLS ---- */
 
 /* The next byte of the handshake: what the wire still held comes first. */
-static bool handshake_byte(struct served *s, char *c)
+static bool handshake_byte(struct wire *w, char *c)
 {
-    struct pollfd fd = {.fd = s->client_fd, .events = POLLIN};
+    struct pollfd fd = {.fd = w->transport.fd, .events = POLLIN};
     const char *early;
-    if (wire_buffered(&s->client, &early) > 0) {
+    if (wire_buffered(w, &early) > 0) {
         *c = *early;
-        wire_consume(&s->client, 1);
+        wire_consume(w, 1);
         return true;
     }
-    return poll(&fd, 1, HANDSHAKE_SECONDS * 1000) == 1 && recv(s->client_fd, c, 1, 0) == 1;
+    return poll(&fd, 1, HANDSHAKE_SECONDS * 1000) == 1 && recv(fd.fd, c, 1, 0) == 1;
 }
 
 static bool handshake_fails(struct dialogue *d, const char *why)
@@ -129,7 +142,7 @@ static bool start_tls(struct dialogue *d)
         return handshake_fails(d, "the go-ahead was not flushed");
     for (size_t i = 0; i < len; i++) {
         char c;
-        if (!handshake_byte(s, &c))
+        if (!handshake_byte(&s->client, &c))
             return handshake_fails(d, "client closed the connection");
         if (c != CLIENT_HELLO[i])
             return handshake_fails(d, "what came is no ClientHello");
@@ -143,6 +156,52 @@ static bool start_tls(struct dialogue *d)
     return true;
 }
 
+static enum tls_outcome broken(struct dialogue *d, const char *why)
+{
+    snprintf(d->reason, sizeof d->reason, "validation-failure: %s", why);
+    return OUTCOME_BROKEN;
+}
+
+static enum tls_outcome secure(struct dialogue *d)
+{
+    struct served *s = d->session;
+    size_t len = strlen(SERVER_HELLO);
+    if (s->backend.out_len > 0)
+        return broken(d, "the request was not flushed");
+    if (send(s->backend_fd, CLIENT_HELLO, strlen(CLIENT_HELLO), MSG_NOSIGNAL) < 0)
+        return broken(d, "the server closed the connection");
+    for (size_t i = 0; i < len; i++) {
+        char c;
+        if (!handshake_byte(&s->backend, &c))
+            return broken(d, "the server closed the connection");
+        if (c != SERVER_HELLO[i])
+            return broken(d, "what came is no ServerHello");
+    }
+    if (wire_buffered(&s->backend, NULL) > 0)
+        return broken(d, "bytes follow the ServerHello");
+    s->server_tls_active = true;
+    d->server_tls_active = true;
+    if (s->transcript->untrusted == NULL)
+        return OUTCOME_SECURED;
+    snprintf(d->reason, sizeof d->reason, "%s", s->transcript->untrusted);
+    return OUTCOME_UNTRUSTED;
+}
+
+static bool renew_backend(struct dialogue *d)
+{
+    struct served *s = d->session;
+    wire_finish(&s->backend);
+    close(s->backend_fd);
+    s->backend_fd = s->spare_fd;
+    s->spare_fd = -1;
+    s->server_tls_active = false;
+    d->server_tls_active = false;
+    init_backend(s);
+    if (s->backend_fd < 0)
+        snprintf(d->reason, sizeof d->reason, "connection refused");
+    return s->backend_fd >= 0;
+}
+
 /* ---- the session ---- */
 
 static void *run(void *ctx)
@@ -154,13 +213,17 @@ static void *run(void *ctx)
         .policy = &s->transcript->policy,
         .step = "beginning",
         .tls_active = s->tls_active,
+        .server_tls_active = s->server_tls_active,
         .pretls_deadline = wire_now() + s->transcript->pretls_ms,
         .tls_ready = tls_ready,
         .start_tls = start_tls,
+        .secure = secure,
+        .renew_backend = renew_backend,
         .session = s,
     };
-    s->end = s->protocol->serve(&d);
+    s->end = s->transcript->requests ? s->protocol->request(&d) : s->protocol->serve(&d);
     (void)shutdown(s->backend_fd, SHUT_RDWR);
+    (void)shutdown(s->spare_fd, SHUT_RDWR);
     if (s->client.out_len > 0)
         (void)wire_flush(&s->client, wire_deadline(5));
     (void)shutdown(s->client_fd, SHUT_WR);
@@ -173,7 +236,9 @@ static void *run(void *ctx)
 bool served_start(struct served *s)
 {
     s->tls_active = s->transcript->starts_with_tls;
-    init_wires(s);
+    s->server_tls_active = s->transcript->server_starts_with_tls;
+    init_client(s);
+    init_backend(s);
     if (pthread_create(&s->thread, NULL, run, s) == 0)
         return true;
     wire_finish(&s->client);
@@ -193,5 +258,6 @@ bool served_finish(struct served *s, int64_t deadline)
     wire_finish(&s->backend);
     close(s->client_fd);
     close(s->backend_fd);
+    close(s->spare_fd);
     return true;
 }

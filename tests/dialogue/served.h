@@ -21,11 +21,12 @@ struct served {
     const struct protocol *protocol;
     size_t chunk;                         /* bytes that one read or write moves at most */
     int client_fd, backend_fd, cancel_fd; /* our ends */
+    int spare_fd;                         /* the backend's next connection; -1: there is none */
     atomic_bool close_notify;             /* the client has said that its end is an end */
 
     pthread_t thread;
     struct wire client, backend;
-    bool tls_active;
+    bool tls_active, server_tls_active;
 
     /* When it has ended: */
     enum dialogue_end end;

@@ -147,6 +147,28 @@ static bool set_pattern(struct pattern_list *list, const char *value)
     return true;
 }
 
+static bool set_text(char **place, const char *value)
+{
+    struct item item = {0};
+    bool good = add_text(&item, value, value + strlen(value));
+    bytes_add(&item.text, "", 1);
+    free(*place);
+    *place = item.text.data;
+    return good;
+}
+
+/* Of sessions in which ehlock asks the backend for TLS. */
+static bool set_request_option(struct transcript *t, const char *name, const char *value)
+{
+    if (strcmp(name, "fallBack") == 0)
+        return set_yes_no(&t->policy.fall_back, value);
+    if (strcmp(name, "serverStartsWithTls") == 0)
+        return set_yes_no(&t->server_starts_with_tls, value);
+    if (strcmp(name, "newConnection") == 0)
+        return set_yes_no(&t->new_connection, value);
+    return strcmp(name, "untrusted") == 0 && set_text(&t->untrusted, value);
+}
+
 static bool set_option(struct transcript *t, const char *name, const char *value)
 {
     static const char *const levels[] = {"none", "may", "encrypt", NULL};
@@ -189,7 +211,7 @@ static bool set_option(struct transcript *t, const char *name, const char *value
         good = strcmp(value, "whole") == 0;
         t->only_whole = true;
     } else {
-        good = false;
+        good = set_request_option(t, name, value);
     }
     return good;
 }
@@ -221,6 +243,31 @@ static bool read_speech(struct transcript *t, const char *text, unsigned line)
     return true;
 }
 
+static void add_text_item(struct transcript *t, enum item_kind kind, const char *text,
+                          unsigned line)
+{
+    struct item *item = add_item(t, kind, line);
+    bytes_add(&item->text, text, strlen(text));
+}
+
+/* TLS on the backend's side, put together from what it hears and says. */
+static bool read_server_event(struct transcript *t, const char *text, unsigned line)
+{
+    bool comes_about = strcmp(text, "S-TLS") == 0, fails = strcmp(text, "S-TLS fails") == 0;
+    if (strcmp(text, "S-NEW") == 0) {
+        add_item(t, BACKEND_IS_NEW, line);
+        return true;
+    }
+    if (!comes_about && !fails && strcmp(text, "S-HELLO") != 0)
+        return false;
+    add_text_item(t, BACKEND_HEARS, CLIENT_HELLO, line);
+    if (comes_about || fails)
+        add_text_item(t, BACKEND_SENDS, fails ? "?" : SERVER_HELLO, line);
+    if (comes_about)
+        add_item(t, BACKEND_HAS_TLS, line);
+    return true;
+}
+
 static bool read_event(struct transcript *t, const char *text, unsigned line)
 {
     static const struct {
@@ -240,7 +287,7 @@ static bool read_event(struct transcript *t, const char *text, unsigned line)
             bytes_add(&item->text, events[i].sent, strlen(events[i].sent));
             return true;
         }
-    return false;
+    return read_server_event(t, text, line);
 }
 
 static bool read_verdict(struct transcript *t, const char *word, const char *rest)
@@ -320,6 +367,7 @@ bool transcript_read(struct transcript *t, const char *path)
         .hostname = memory_strdup("mx.example.org"),
         .pretls_ms = 60 * 1000,
         .keys_ready = true,
+        .new_connection = true,
         .policy = {.tls_level = TLS_LEVEL_MAY,
                    .max_command = 12288,
                    .max_reply = 65536,
@@ -348,6 +396,7 @@ void transcript_free(struct transcript *t)
     free(t->items);
     free(t->path);
     free(t->hostname);
+    free(t->untrusted);
     free(t->reason);
     free(t->step);
     *t = (struct transcript){0};

@@ -6,7 +6,10 @@
  *   # a remark                        blank lines are remarks too
  *   set NAME VALUE                    an option of ehlock.conf(5), or one of the player's own:
  *                                     keys no (no key can be had), startsWithTls yes,
- *                                     deliver whole (neither byte by byte nor cut)
+ *                                     deliver whole (neither byte by byte nor cut),
+ *                                     fallBack yes, untrusted TEXT (why the server is not
+ *                                     trusted), serverStartsWithTls yes, newConnection no (the
+ *                                     backend cannot be connected to anew)
  *   C: text        the client sends text and CRLF       C| text   the same without CRLF
  *   B: text        the backend must hear exactly this   B| text
  *   S: text        the backend sends                    S| text
@@ -19,6 +22,10 @@
  *   S-EOF          the backend sends no more
  *   S-CLOSE        the backend closes: it hears no more, either
  *   B-EOF, P-EOF   the backend, the client must hear no more
+ *   S-HELLO        the backend hears that TLS begins on its side
+ *   S-TLS          the same, and it comes about
+ *   S-TLS fails    the same, and it does not
+ *   S-NEW          the backend's connection must end, and there is another one from here on
  *   STOP           ehlock is told to end
  *   END done|refused|lost             how the dialogue must end; the last line but for
  *   REASON text, STEP text            what must be found in the summary's reason and step;
@@ -59,6 +66,8 @@ enum item_kind {
     BACKEND_ENDS,
     BACKEND_CLOSES_DOWN,
     BACKEND_HEARS_END,
+    BACKEND_HAS_TLS,
+    BACKEND_IS_NEW,
     TLS_BEGINS,
     TLS_FAILS,
     STOP,
@@ -79,6 +88,9 @@ struct transcript {
     char *hostname;
     int64_t pretls_ms;
     bool keys_ready, starts_with_tls, only_whole;
+    bool requests; /* ehlock asks the backend for TLS; set by the player, not read */
+    bool server_starts_with_tls, new_connection;
+    char *untrusted; /* NULL: the backend is trusted */
 
     enum dialogue_end end;
     char *reason, *step; /* NULL: any */

@@ -329,6 +329,43 @@ static void rules_without_patterns_are_fine(void **state)
     reply_finish(&out);
 }
 
+/* ---- looking for a keyword ---- */
+
+static const struct offer_case {
+    const char *name;
+    struct bytes in;
+    bool want;
+} offer_cases[] = {
+    {"offered in the middle", B("250-mx\r\n250-STARTTLS\r\n250 HELP\r\n"), true},
+    {"offered last", B("250-mx\r\n250 STARTTLS\r\n"), true},
+    {"offered in lower case", B("250-mx\r\n250 starttls\r\n"), true},
+    {"offered behind a bare LF", B("250-mx\n250 STARTTLS\n"), true},
+    {"offered with a parameter", B("250-mx\r\n250 STARTTLS now\r\n"), true},
+    {"not offered", B("250-mx\r\n250 HELP\r\n"), false},
+    {"one line", B("250 STARTTLS\r\n"), false},
+    {"in the domain's place", B("250-STARTTLS\r\n250 HELP\r\n"), false},
+    {"longer word", B("250-mx\r\n250-STARTTLSX\r\n250 XSTARTTLS\r\n"), false},
+    {"shorter word", B("250-mx\r\n250 STARTTL\r\n"), false},
+    {"second word", B("250-mx\r\n250 AUTH STARTTLS\r\n"), false},
+    {"empty line", B("250-mx\r\n250\r\n"), false},
+};
+
+static void keyword_is_looked_for(void **state)
+{
+    const struct offer_case *c = *state;
+    struct reply r = {0};
+    assert_int_equal(add_all(&r, c->in.data, c->in.len), REPLY_LAST);
+    assert_int_equal(reply_offers(&r, "STARTTLS"), c->want);
+    reply_finish(&r);
+}
+
+static void empty_reply_offers_nothing(void **state)
+{
+    (void)state;
+    const struct reply r = {0};
+    assert_false(reply_offers(&r, "STARTTLS"));
+}
+
 int main(void)
 {
     struct unit u = {0};
@@ -337,5 +374,7 @@ int main(void)
     unit_add(&u, "reply grows", reply_grows, NULL);
     UNIT_ADD_TABLE(&u, list_is_edited, edit_cases);
     unit_add(&u, "rules without patterns", rules_without_patterns_are_fine, NULL);
+    UNIT_ADD_TABLE(&u, keyword_is_looked_for, offer_cases);
+    unit_add(&u, "empty reply offers nothing", empty_reply_offers_nothing, NULL);
     return unit_run(&u, "reply");
 }

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: ISC */
+#include "protocols/smtp_auth.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "protocols/smtp_client.h"
+#include "protocols/smtp_exchange.h"
+#include "protocols/smtp_say.h"
+
+enum {
+    REPLY_AUTH_CONTINUE = 334,
+    REPLY_AUTH_DONE = 235,
+};
+
+bool smtp_auth_withheld(const struct smtp *s)
+{
+    const struct policy *p = s->d->policy;
+    return !smtp_is_secured(s) && !p->auth_before_tls && p->tls_level != TLS_LEVEL_NONE;
+}
+
+static bool is_channel_bound(const struct smtp_command *c)
+{
+    size_t n = 0;
+    while (n < c->args_len && c->args[n] != ' ' && c->args[n] != '\t')
+        n++;
+    return n >= 5 && strncasecmp(c->args + n - 5, "-PLUS", 5) == 0;
+}
+
+/* The client's answer to a 334, or a cancellation in its place if it is no line. */
+static enum dialogue_end answer_challenge(struct smtp *s, bool *cancelled)
+{
+    struct line line;
+    enum wire_status status =
+        wire_getline(s->d->client, s->d->policy->max_command, smtp_client_deadline(s), &line);
+    if (status == WIRE_OK && smtp_ends_clearly(s, &line))
+        return smtp_forward(s, &line);
+    if (status != WIRE_OK && status != WIRE_TOOLONG)
+        return smtp_lost_client(s, status);
+    *cancelled = true;
+    if (status == WIRE_TOOLONG) {
+        status = wire_skip_line(s->d->client, SKIP_MAX, smtp_client_deadline(s));
+        if (status != WIRE_OK)
+            return smtp_lost_client(s, status);
+    }
+    return smtp_ask(s, "*\r\n");
+}
+
+/* Who asked for TLS, and did not get it, may get it the next time: temporary (RFC 4954 §6). */
+static enum dialogue_end refuse_in_clear(struct smtp *s)
+{
+    if (s->requesting)
+        return smtp_refuse(s, 454, "4.7.0", "No TLS to the mail server: no password is sent there");
+    return smtp_refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");
+}
+
+enum dialogue_end smtp_do_auth(struct smtp *s, const struct smtp_command *c,
+                               const struct line *line)
+{
+    bool cancelled = false;
+    if (smtp_auth_withheld(s))
+        return refuse_in_clear(s);
+    if (is_channel_bound(c))
+        return smtp_refuse(s, 504, "5.5.4", "Mechanism is not available");
+    enum dialogue_end end = smtp_forward(s, line);
+    while (end == DIALOGUE_GO_ON && s->reply.code == REPLY_AUTH_CONTINUE && !cancelled) {
+        end = smtp_pass_reply(s, &s->reply);
+        if (end != DIALOGUE_GO_ON)
+            return end;
+        enum wire_status status = wire_flush(s->d->client, smtp_client_deadline(s));
+        if (status != WIRE_OK)
+            return smtp_lost_client(s, status);
+        end = answer_challenge(s, &cancelled);
+    }
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    if (cancelled) {
+        if (s->reply.code == REPLY_CLOSING)
+            return smtp_pass_reply(s, &s->reply);
+        return s->reply.code / 100 == 5
+                   ? smtp_refuse(s, 500, "5.5.6",
+                                 "Authentication line is too long or has bare newlines")
+                   : smtp_distrust_backend(s, "did not accept that AUTH was cancelled");
+    }
+    if (s->reply.code / 100 == 3)
+        return smtp_distrust_backend(s, "answered AUTH with a code that has no meaning there");
+    if (s->reply.code == REPLY_AUTH_DONE) {
+        s->authenticated = true;
+        s->decided = true;
+    } else {
+        s->useless++;
+    }
+    return smtp_pass_reply(s, &s->reply);
+}

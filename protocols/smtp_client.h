@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Waiting for the client, and its lines.
+ */
+#ifndef PROTOCOLS_SMTP_CLIENT_H
+#define PROTOCOLS_SMTP_CLIENT_H
+
+#include <stdint.h>
+
+#include "protocols/smtp_session.h"
+
+/* Until when the client may be silent. */
+int64_t smtp_client_deadline(const struct smtp *s);
+
+/* Sends what waits for the client. */
+enum dialogue_end smtp_flush_client(struct smtp *s);
+
+/* Waits for the client's next command, and hears the backend meanwhile. */
+enum dialogue_end smtp_wait_for_client(struct smtp *s, int64_t deadline);
+
+/* A line longer than the limit: 500, and the session goes on behind it (RFC 5321 §4.5.3.1). */
+enum dialogue_end smtp_skip_long_line(struct smtp *s);
+
+/* Whether two programs in a row would agree about where this line ends. */
+bool smtp_ends_clearly(const struct smtp *s, const struct line *line);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * The client waits for a greeting while we ask the server for TLS, and it is we who greet it then.
+ * Nothing that the server has said in clear reaches it: not the greeting, not a keyword, not a
+ * refusal. And nothing of the client reaches the server in clear where TLS is needed: we say EHLO
+ * in our own name, and the client's EHLO is the first that the server hears under TLS.
+ *
+ * What goes wrong before that is a 421 with a sentence of our own. A refusal in clear may be an
+ * attacker's, so it must not make the client give its mail up; the words for it are those of
+ * RFC 8460 §4.3.
+ */
+#include "protocols/smtp_request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "protocols/smtp_exchange.h"
+#include "protocols/smtp_say.h"
+
+enum {
+    REPLY_GREETING = 220,
+    REPLY_HELLO = 250,
+    REPLY_TLS_GO_AHEAD = 220,
+    SENTENCE_MAX = 200, /* bytes of a reason; with a long host name still a line of RFC 5321 */
+    QUOTE_MAX = 120,    /* bytes of the server's words in a reason */
+};
+
+/* ---- ending it before it has begun ---- */
+
+/* The server's own words are for the log alone. */
+static void because_of_reply(struct smtp *s, const char *what)
+{
+    const struct reply *r = &s->reply;
+    int len = 0;
+    while ((size_t)len < r->len && len < QUOTE_MAX && strchr("\r\n", r->bytes[len]) == NULL)
+        len++;
+    smtp_because(s, "%s: %.*s", what, len, r->bytes);
+}
+
+/* Certificates hold names that a stranger has chosen: no line of ours may be ended by one. */
+static void tell_reason(struct smtp *s)
+{
+    char sentence[SENTENCE_MAX + 1];
+    snprintf(sentence, sizeof sentence, "%.*s", SENTENCE_MAX, s->d->reason);
+    for (char *c = sentence; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+    smtp_goodbye(s, "4.7.5", sentence);
+}
+
+/* RFC 3207 §4.1: whom the server does not satisfy says QUIT. Nobody waits for the answer. */
+static enum dialogue_end quit(struct smtp *s)
+{
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (wire_put(s->d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
+        (void)wire_flush(s->d->backend, deadline);
+    return DIALOGUE_REFUSED;
+}
+
+static enum dialogue_end turn_away(struct smtp *s, const char *enhanced, const char *text)
+{
+    smtp_goodbye(s, enhanced, text);
+    return quit(s);
+}
+
+/* ---- meeting the server ---- */
+
+static enum dialogue_end meet(struct smtp *s)
+{
+    s->d->step = "reading the backend's greeting";
+    enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
+    if (end != DIALOGUE_GO_ON || s->reply.code == REPLY_GREETING)
+        return end;
+    because_of_reply(s, "backend gives no service");
+    return turn_away(s, "4.3.0", "Mail server gives no service, try again later");
+}
+
+static enum dialogue_end say_hello(struct smtp *s, const char *verb)
+{
+    char command[300];
+    s->d->step = "greeting the backend";
+    snprintf(command, sizeof command, "%s %.255s\r\n", verb, s->d->policy->hostname);
+    enum dialogue_end end = smtp_ask(s, command);
+    if (end == DIALOGUE_GO_ON && s->reply.code < 400 && s->reply.code != REPLY_HELLO)
+        return smtp_distrust_backend(s, "answered our EHLO or HELO with a code that is not 250");
+    return end;
+}
+
+static enum dialogue_end refused_hello(struct smtp *s)
+{
+    because_of_reply(s, "backend refuses our EHLO or HELO");
+    return turn_away(s, "4.3.0", "Mail server does not let us in, try again later");
+}
+
+/* Learns whether TLS is offered. A server that knows no EHLO offers nothing; but where TLS is
+ * needed it is asked for all the same, for whoever removes the keyword may also refuse the EHLO. */
+static enum dialogue_end introduce(struct smtp *s)
+{
+    enum dialogue_end end = say_hello(s, s->lmtp ? "LHLO" : "EHLO");
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    s->d->offered_tls = s->reply.code == REPLY_HELLO && reply_offers(&s->reply, "STARTTLS");
+    if (s->reply.code == REPLY_HELLO)
+        return DIALOGUE_GO_ON;
+    if (s->reply.code / 100 == 4)
+        return refused_hello(s);
+    if (s->lmtp || s->d->policy->tls_level != TLS_LEVEL_ENCRYPT)
+        return DIALOGUE_GO_ON; /* the client will hear that from the server itself */
+    end = say_hello(s, "HELO");
+    return end != DIALOGUE_GO_ON || s->reply.code == REPLY_HELLO ? end : refused_hello(s);
+}
+
+/* ---- asking for TLS ---- */
+
+static bool may_fall_back(const struct smtp *s)
+{
+    const struct policy *p = s->d->policy;
+    return p->tls_level == TLS_LEVEL_MAY && p->fall_back;
+}
+
+/* The connection can no longer be used in clear, either. The reason stays for the log: it says why
+ * there is no TLS. */
+static enum dialogue_end begin_again(struct smtp *s)
+{
+    s->d->step = "connecting to the backend again, for a session in clear";
+    s->decided = true;
+    if (s->d->renew_backend(s->d))
+        return meet(s);
+    smtp_goodbye(s, "4.3.0", "Mail server cannot be reached, try again later");
+    return DIALOGUE_LOST;
+}
+
+static enum dialogue_end shake_hands(struct smtp *s)
+{
+    s->d->step = "TLS handshake with the backend";
+    switch (s->d->secure(s->d)) {
+    case OUTCOME_SECURED:
+        return DIALOGUE_GO_ON;
+    case OUTCOME_UNTRUSTED:
+        tell_reason(s);
+        return quit(s);
+    case OUTCOME_BROKEN:
+        break;
+    }
+    if (may_fall_back(s))
+        return begin_again(s);
+    tell_reason(s);
+    return DIALOGUE_LOST;
+}
+
+/* 4xx or 5xx: the session stands as it was (RFC 3207 §4). After a 421 there is none. */
+static enum dialogue_end refused_tls(struct smtp *s)
+{
+    because_of_reply(s, "starttls-not-supported: backend refuses STARTTLS");
+    if (!may_fall_back(s))
+        return turn_away(s, "4.7.4",
+                         s->d->offered_tls
+                             ? "starttls-not-supported: mail server refuses STARTTLS"
+                             : "starttls-not-supported: mail server does not offer STARTTLS");
+    return s->reply.code == REPLY_CLOSING ? begin_again(s) : DIALOGUE_GO_ON;
+}
+
+/* One line that says 220 is the go-ahead, and nothing else is: of a longer reply or another code
+ * nobody can say whether the server begins TLS behind it. */
+static enum dialogue_end ask_for_tls(struct smtp *s)
+{
+    enum wire_status why;
+    s->d->step = "asking the backend for TLS";
+    enum smtp_heard heard = smtp_try(s, "STARTTLS\r\n", &why);
+    if (heard == SMTP_HEARD_REPLY && s->reply.code == REPLY_TLS_GO_AHEAD && s->reply.lines == 1)
+        return shake_hands(s);
+    if (heard == SMTP_HEARD_REPLY && s->reply.code >= 400)
+        return refused_tls(s);
+    if (may_fall_back(s) && why != WIRE_CANCELLED) {
+        smtp_because(s, "validation-failure: backend gives no proper answer to STARTTLS");
+        return begin_again(s);
+    }
+    if (heard == SMTP_HEARD_REPLY)
+        return smtp_distrust_backend(s, "answered STARTTLS with what is not one line of 220");
+    return smtp_give_up(s, heard, why);
+}
+
+/* ---- the story ---- */
+
+/* The client's part begins. What the server has told us counts for nothing. */
+static enum dialogue_end welcome(struct smtp *s)
+{
+    s->decided = true;
+    enum wire_status status =
+        wire_printf(s->d->client, wire_deadline(s->d->policy->idle_seconds), "220 %.255s %s\r\n",
+                    s->d->policy->hostname, s->lmtp ? "LMTP" : "ESMTP");
+    return status == WIRE_OK ? DIALOGUE_GO_ON : smtp_lost_client(s, status);
+}
+
+enum dialogue_end smtp_open_request(struct smtp *s)
+{
+    const struct dialogue *d = s->d;
+    if (d->server_tls_active || d->policy->tls_level == TLS_LEVEL_NONE) {
+        s->decided = true;
+        return smtp_pass_greeting(s);
+    }
+    enum dialogue_end end = meet(s);
+    if (end == DIALOGUE_GO_ON)
+        end = introduce(s);
+    if (end == DIALOGUE_GO_ON && (d->offered_tls || d->policy->tls_level == TLS_LEVEL_ENCRYPT))
+        end = ask_for_tls(s);
+    return end == DIALOGUE_GO_ON ? welcome(s) : end;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * What a session of SMTP or LMTP remembers. Private to smtp*.c.
+ */
+#ifndef PROTOCOLS_SMTP_SESSION_H
+#define PROTOCOLS_SMTP_SESSION_H
+
+#include <stdbool.h>
+
+#include "protocols/protocol.h"
+#include "protocols/reply.h"
+#include "protocols/smtp_command.h"
+
+enum {
+    REPLY_CLOSING = 421,
+    GOODBYE_SECONDS = 10,   /* for a last reply to a client that may be gone */
+    SKIP_MAX = 1024 * 1024, /* bytes of one endless line before we give up on the client */
+};
+
+struct smtp {
+    struct dialogue *d;
+    bool lmtp;
+    bool requesting; /* we ask the server for TLS; else we offer it to the client */
+    struct reply reply, edited;
+    struct capabilities told; /* by the last EHLO reply */
+    bool greeted;             /* HELO, EHLO or LHLO since the connection or TLS began */
+    bool authenticated;
+    bool decided;        /* with TLS or in clear: pretls_deadline is over */
+    unsigned recipients; /* accepted in this transaction; LMTP answers for each (RFC 2033 §4.2) */
+    unsigned useless;    /* commands since the last message */
+};
+
+/* Whether TLS is on the way that this session is about: the client's, or the server's. */
+bool smtp_is_secured(const struct smtp *s);
+
+/* Whether nothing may be said yet that needs TLS (RFC 3207 §4). */
+bool smtp_lacks_tls(const struct smtp *s);
+
+/* NULL, or a sentence that asks for EHLO: the backend knows nothing of this client, since what was
+ * said in clear is forgotten (RFC 3207 §4.2). */
+const char *smtp_lacks_hello(const struct smtp *s);
+
+/* Serves one command: `line` as it was received, `c` what it says. Both borrow from the client's
+ * wire until it is read again. Returns DIALOGUE_GO_ON when the next command may come. */
+typedef enum dialogue_end smtp_handler(struct smtp *s, const struct smtp_command *c,
+                                       const struct line *line);
+
+#endif
