@@ -64,6 +64,10 @@ struct dialogue {
      * the transport under `client`, sets tls_active; false: `reason` is set, the client is gone. */
     bool (*tls_ready)(struct dialogue *d);
     bool (*start_tls)(struct dialogue *d);
+    /* Closes the backend's connection and puts another under `backend`, whose greeting has not been
+     * read and which has heard nothing. False: `reason` is set, there is no backend any more.
+     * NULL: there is no other to be had. */
+    bool (*renew_backend)(struct dialogue *d);
     void *session;
 };
 

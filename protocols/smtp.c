@@ -24,11 +24,13 @@
 #include "protocols/smtp_command.h"
 
 enum {
+    REPLY_GREETING = 220,
     REPLY_CLOSING = 421,
     REPLY_TLS_GO_AHEAD = 220,
     REPLY_AUTH_CONTINUE = 334,
     REPLY_AUTH_DONE = 235,
     REPLY_SEND_DATA = 354,
+    REPLY_OUT_OF_ORDER = 503,
     DATA_DONE_SECONDS = 600, /* RFC 5321 §4.5.3.2.6: the client waits that long after the dot */
     GOODBYE_SECONDS = 10,    /* for a last reply to a client that may be gone */
     SKIP_MAX = 1024 * 1024,  /* bytes of one endless line before we give up on the client */
@@ -40,6 +42,7 @@ struct smtp {
     struct reply reply, edited;
     struct capabilities told; /* by the last EHLO reply */
     bool greeted;             /* HELO, EHLO or LHLO since the connection or TLS began */
+    bool greeted_in_clear;    /* the backend knows a hello from before TLS */
     bool authenticated;
     bool decided;        /* the client has TLS or has begun mail without: pretls_deadline is over */
     unsigned recipients; /* accepted in this transaction; LMTP answers for each (RFC 2033 §4.2) */
@@ -309,6 +312,42 @@ static void forget_transaction(struct smtp *s)
     s->recipients = 0;
 }
 
+/* Leaves the backend for a new connection. The client has had its greeting: the second one is not
+ * passed on. */
+static enum dialogue_end renew_backend(struct smtp *s)
+{
+    struct dialogue *d = s->d;
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (wire_put(d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
+        (void)wire_flush(d->backend, deadline);
+    s->greeted_in_clear = false;
+    if (!d->renew_backend(d)) {
+        say_goodbye(s, "4.3.0", "Mail server is not available, try again later");
+        return DIALOGUE_LOST;
+    }
+    d->step = "reading the backend's second greeting";
+    enum dialogue_end end = read_reply(s, d->policy->busy_seconds);
+    if (end == DIALOGUE_GO_ON && s->reply.code != REPLY_GREETING)
+        return distrust_backend(s, "did not greet a second time");
+    return end;
+}
+
+/* Forwards EHLO, LHLO or HELO. RFC 5321 §4.1.4 allows them at any time, but OpenSMTPD answers 503
+ * to the second one in a connection, and a client that has begun TLS must say it again (RFC 3207
+ * §4.2). Such a backend gets a new connection, and hears it there as the first. */
+static enum dialogue_end forward_hello(struct smtp *s, const struct line *line)
+{
+    enum dialogue_end end = forward(s, line);
+    if (end != DIALOGUE_GO_ON || s->reply.code != REPLY_OUT_OF_ORDER || !s->greeted_in_clear ||
+        s->greeted || s->d->renew_backend == NULL)
+        return end;
+    end = renew_backend(s);
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    s->d->step = "repeating the hello to a new connection";
+    return forward(s, line);
+}
+
 /* EHLO and LHLO: the reply is edited, and it is edited again after TLS, because a keyword of the
  * backend must not appear there either (RFC 3207 §4.2). */
 static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
@@ -317,7 +356,7 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
     if (s->lmtp != (c->verb[0] == 'L')) /* RFC 2033 §4.1: the one MUST NOT pass for the other */
         return refuse(s, 500, "5.5.1",
                       s->lmtp ? "This is LMTP: use LHLO" : "This is SMTP: use EHLO");
-    enum dialogue_end end = forward(s, line);
+    enum dialogue_end end = forward_hello(s, line);
     if (end != DIALOGUE_GO_ON)
         return end;
     if (!is_success(&s->reply))
@@ -340,13 +379,17 @@ static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
     (void)c;
     if (s->lmtp)
         return refuse(s, 500, "5.5.1", "This is LMTP: use LHLO");
-    enum dialogue_end end = relay(s, line);
-    if (end == DIALOGUE_GO_ON && is_success(&s->reply)) {
+    enum dialogue_end end = forward_hello(s, line);
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    if (s->reply.code / 100 == 3)
+        return distrust_backend(s, "asked for data after a command that has none");
+    if (is_success(&s->reply)) {
         s->greeted = true;
         s->told = (struct capabilities){0};
         forget_transaction(s);
     }
-    return end;
+    return pass_reply(s, &s->reply);
 }
 
 /* RFC 3207 §4. The backend is reset before the go-ahead, which shows at the same time that it is
@@ -387,6 +430,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
 
     /* RFC 3207 §4.2: what was learned in clear is forgotten. */
     s->told = (struct capabilities){0};
+    s->greeted_in_clear = s->greeted;
     s->greeted = false;
     s->decided = true;
     s->useless = 0;
