@@ -33,6 +33,7 @@ class Mta:
     maildir = None          # inside of the root
     trace = ()              # header fields that this server documents to put in front
     binary = True           # carries bytes above 127 that are not UTF-8
+    pipelining = True
     chunking = False
     hidden = ()             # keywords that it must offer in clear and that nobody may see through us
 
@@ -283,6 +284,7 @@ class Sendmail(Mta):
 
 class OpenSmtpd(Mta):
     name = "opensmtpd"
+    pipelining = False
     packages = ["opensmtpd"]
     maildir = f"/home/{USER}/Maildir"
     trace = ("return-path", "delivered-to", "received")
@@ -332,6 +334,7 @@ class Courier(Mta):
 class Aiosmtpd(Mta):
     name = "aiosmtpd"
     packages = ["python3-aiosmtpd"]
+    pipelining = False
     maildir = "/srv/aiosmtpd"
 
     HANDLER = """
