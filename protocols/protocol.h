@@ -78,16 +78,16 @@ struct dialogue {
      * is gone. */
     bool (*tls_ready)(struct dialogue *d);
     bool (*start_tls)(struct dialogue *d);
-    /* Given by the session to `request`. secure: begins TLS on the backend's wire and judges the
-     * peer. What that wire still holds behind the go-ahead is fed to the handshake, which it
-     * breaks. SECURED, UNTRUSTED: the transport under `backend` is swapped, server_tls_active set.
-     * UNTRUSTED, BROKEN: `reason` is a sentence that begins with one of the result types of
-     * RFC 8460 §4.3 ("certificate-expired: ..."); BROKEN at the latest by pretls_deadline.
-     * renew_backend: closes the backend's connection and makes another, in clear, with nothing
-     * buffered in either direction; clears server_tls_active. False (also when this process is to
-     * end): `reason` is set, and nothing is sent to `backend` any more. Needed where fall_back is
-     * set. */
+    /* Given by the session to `request`: begins TLS on the backend's wire and judges the peer. What
+     * that wire still holds behind the go-ahead is fed to the handshake, which it breaks. SECURED,
+     * UNTRUSTED: the transport under `backend` is swapped, server_tls_active set. UNTRUSTED,
+     * BROKEN: `reason` is a sentence that begins with one of the result types of RFC 8460 §4.3
+     * ("certificate-expired: ..."); BROKEN at the latest by pretls_deadline. */
     enum tls_outcome (*secure)(struct dialogue *d);
+    /* Given to both: closes the backend's connection and makes another, in clear, with nothing
+     * buffered in either direction, whose greeting has not been read; clears server_tls_active.
+     * False (also when this process is to end): `reason` is set, and nothing is sent to `backend`
+     * any more. NULL: there is no other to be had; needed where fall_back is set. */
     bool (*renew_backend)(struct dialogue *d);
     void *session;
 };

@@ -28,7 +28,11 @@
 #include "protocols/smtp_request.h"
 #include "protocols/smtp_say.h"
 
-enum { REPLY_TLS_GO_AHEAD = 220 };
+enum {
+    REPLY_GREETING = 220,
+    REPLY_TLS_GO_AHEAD = 220,
+    REPLY_OUT_OF_ORDER = 503,
+};
 
 /* ---- the commands ---- */
 
@@ -43,6 +47,42 @@ static void forget_transaction(struct smtp *s)
     s->recipients = 0;
 }
 
+/* Leaves the backend for a new connection. The client has had its greeting: the second one is not
+ * passed on. */
+static enum dialogue_end renew_backend(struct smtp *s)
+{
+    struct dialogue *d = s->d;
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (wire_put(d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
+        (void)wire_flush(d->backend, deadline);
+    s->greeted_in_clear = false;
+    if (!d->renew_backend(d)) {
+        smtp_goodbye(s, "4.3.0", "Mail server is not available, try again later");
+        return DIALOGUE_LOST;
+    }
+    d->step = "reading the backend's second greeting";
+    enum dialogue_end end = smtp_read_reply(s, d->policy->busy_seconds);
+    if (end == DIALOGUE_GO_ON && s->reply.code != REPLY_GREETING)
+        return smtp_distrust_backend(s, "did not greet a second time");
+    return end;
+}
+
+/* Forwards EHLO, LHLO or HELO. RFC 5321 §4.1.4 allows them at any time, but OpenSMTPD answers 503
+ * to the second one in a connection, and a client that has begun TLS must say it again (RFC 3207
+ * §4.2). Such a backend gets a new connection, and hears it there as the first. */
+static enum dialogue_end forward_hello(struct smtp *s, const struct line *line)
+{
+    enum dialogue_end end = smtp_forward(s, line);
+    if (end != DIALOGUE_GO_ON || s->reply.code != REPLY_OUT_OF_ORDER || !s->greeted_in_clear ||
+        s->greeted || s->d->renew_backend == NULL)
+        return end;
+    end = renew_backend(s);
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    s->d->step = "repeating the hello to a new connection";
+    return smtp_forward(s, line);
+}
+
 /* EHLO and LHLO: the reply is edited, and it is edited again after TLS, because a keyword of the
  * backend must not appear there either (RFC 3207 §4.2). */
 static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
@@ -51,7 +91,7 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
     if (s->lmtp != (c->verb[0] == 'L')) /* RFC 2033 §4.1: the one MUST NOT pass for the other */
         return smtp_refuse(s, 500, "5.5.1",
                            s->lmtp ? "This is LMTP: use LHLO" : "This is SMTP: use EHLO");
-    enum dialogue_end end = smtp_forward(s, line);
+    enum dialogue_end end = forward_hello(s, line);
     if (end != DIALOGUE_GO_ON)
         return end;
     if (!smtp_is_success(&s->reply))
@@ -74,13 +114,17 @@ static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
     (void)c;
     if (s->lmtp)
         return smtp_refuse(s, 500, "5.5.1", "This is LMTP: use LHLO");
-    enum dialogue_end end = smtp_relay(s, line);
-    if (end == DIALOGUE_GO_ON && smtp_is_success(&s->reply)) {
+    enum dialogue_end end = forward_hello(s, line);
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    if (s->reply.code / 100 == 3)
+        return smtp_distrust_backend(s, "asked for data after a command that has none");
+    if (smtp_is_success(&s->reply)) {
         s->greeted = true;
         s->told = (struct capabilities){0};
         forget_transaction(s);
     }
-    return end;
+    return smtp_pass_reply(s, &s->reply);
 }
 
 /* RFC 3207 §4. The backend is reset before the go-ahead, which shows at the same time that it is
@@ -121,6 +165,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
 
     /* RFC 3207 §4.2: what was learned in clear is forgotten. */
     s->told = (struct capabilities){0};
+    s->greeted_in_clear = s->greeted;
     s->greeted = false;
     s->decided = true;
     s->useless = 0;

@@ -24,6 +24,7 @@ struct smtp {
     struct reply reply, edited;
     struct capabilities told; /* by the last EHLO reply */
     bool greeted;             /* HELO, EHLO or LHLO since the connection or TLS began */
+    bool greeted_in_clear;    /* the backend knows a hello from before the client's TLS */
     bool authenticated;
     bool decided;        /* with TLS or in clear: pretls_deadline is over */
     unsigned recipients; /* accepted in this transaction; LMTP answers for each (RFC 2033 §4.2) */

@@ -178,7 +178,7 @@ static void tell_sorry(struct session *s, const char *text)
     (void)wire_flush(&s->client, deadline);
 }
 
-static bool reach_backend(struct session *s)
+static bool connect_backend(struct session *s)
 {
     const struct service *service = s->pool->service;
     unsigned first =
@@ -189,12 +189,27 @@ static bool reach_backend(struct session *s)
                                      s->pool->cancel_fd, &s->backend_address, error, sizeof error);
     if (s->backend_fd < 0) {
         finish_with(s, DIALOGUE_LOST, "%s", error);
-        tell_sorry(s, "Mail server cannot be reached, try again later");
         return false;
     }
     struct transport t = transport_of_fd(&s->backend_fd);
     wire_init(&s->backend, &t, s->pool->cancel_fd);
     return true;
+}
+
+static bool reach_backend(struct session *s)
+{
+    if (connect_backend(s))
+        return true;
+    tell_sorry(s, "Mail server cannot be reached, try again later");
+    return false;
+}
+
+static bool dialogue_renew_backend(struct dialogue *d)
+{
+    struct session *s = d->session;
+    close(s->backend_fd);
+    wire_finish(&s->backend);
+    return connect_backend(s);
 }
 
 static void end_client(void *ctx)
@@ -330,6 +345,7 @@ void session_run(struct pool *pool, int fd, const struct address *client, const 
         .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
         .tls_ready = dialogue_tls_ready,
         .start_tls = dialogue_start_tls,
+        .renew_backend = dialogue_renew_backend,
         .session = &s,
     };
     struct transport t = transport_of_fd(&s.client_fd);

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: ISC
 """Fixtures of the interoperability tests: private roots with real programs in them."""
 
+import os
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -32,21 +33,32 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(scope="session")
-def roots():
-    """roots(name, packages): a private root, made when first asked for."""
+def archives(tmp_path_factory):
+    """Where roots are kept between two of them; $EHLOCK_TEST_ROOTS, or forgotten at the end."""
+    given = os.environ.get("EHLOCK_TEST_ROOTS")
+    if given:
+        Path(given).mkdir(parents=True, exist_ok=True)
+        yield Path(given)
+        return
+    directory = tmp_path_factory.mktemp("roots")
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def roots(archives):
+    """roots(name, packages): a new private root, which lives until the end of the module."""
     reason = roots_module.why_impossible()
     if reason:
         pytest.skip(reason)
-    made = {}
+    made = []
 
     def get(name, packages):
-        if name not in made:
-            made[name] = Root(name, packages)
-            made[name].start()
-        return made[name]
+        made.append(Root(name, packages, archives))
+        return made[-1].start()
 
     yield get
-    for root in made.values():
+    for root in made:
         root.stop()
 
 

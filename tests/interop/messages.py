@@ -61,9 +61,14 @@ def message(lines=None):
     return HEADER + body(lines)
 
 
+def short(number):
+    """One of several messages. Not all seven bits wide: some servers would relabel it then."""
+    return message([b".", "№ %d".encode() % number])
+
+
 def large(count=40000):
     """Some 3 MB, dots at the beginnings of lines now and then."""
-    return HEADER + b"".join(b"%sline %d %s\r\n" % (b"." * (n % 7 == 0), n, b"z" * (n % 130))
+    return HEADER + b"".join(b"%sligne \xc3\xa0 part %d %s\r\n" % (b"." * (n % 7 == 0), n, b"z" * (n % 130))
                              for n in range(count))
 
 
@@ -105,6 +110,13 @@ def assert_same(arrived, sent, trace):
         raise AssertionError("the message changed on its way: " + _difference(arrived, sent))
     added = header_names(arrived[:len(arrived) - len(sent)])
     assert set(added) <= set(trace), f"unexpected header fields {added}"
+
+
+def assert_all_same(arrived, sent, trace):
+    """The same for several messages, which may have overtaken one another."""
+    assert len(arrived) == len(sent), f"{len(arrived)} messages instead of {len(sent)}"
+    for one in sent:
+        assert_same(next((a for a in arrived if a.endswith(one)), arrived[0]), one, trace)
 
 
 def assert_same_body(arrived, body_sent):

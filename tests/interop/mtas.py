@@ -33,6 +33,7 @@ class Mta:
     maildir = None          # inside of the root
     trace = ()              # header fields that this server documents to put in front
     binary = True           # carries bytes above 127 that are not UTF-8
+    pipelining = True
     chunking = False
     hidden = ()             # keywords that it must offer in clear and that nobody may see through us
 
@@ -242,10 +243,13 @@ class Sendmail(Mta):
         define(`STATUS_FILE', `/var/lib/interop/stat')dnl
         define(`confDOMAIN_NAME', `@HOST@')dnl
         define(`confDELIVERY_MODE', `interactive')dnl
-        undefine(`ALIAS_FILE')dnl
+        define(`confQUEUE_LA', `1000')dnl
+        define(`confREFUSE_LA', `1000')dnl
+        define(`confDELAY_LA', `1000')dnl
+        define(`ALIAS_FILE', `text:/var/lib/interop/aliases')dnl
         define(`LOCAL_MAILER_PATH', `/srv/sendmail/store')dnl
         define(`LOCAL_MAILER_ARGS', `store $u')dnl
-        define(`LOCAL_MAILER_FLAGS', `Ps9')dnl
+        define(`LOCAL_MAILER_FLAGS', `Pn9')dnl
         FEATURE(`no_default_msa')dnl
         FEATURE(`nocanonify')dnl
         FEATURE(`accept_unresolvable_domains')dnl
@@ -268,17 +272,19 @@ class Sendmail(Mta):
         for name in ("", "/new", "/tmp"):
             self.root.mkdir(f"{self.maildir}{name}", mode=0o777)
         self.root.write("/srv/sendmail/store", text(self.STORE), 0o755)
+        self.root.write(f"{directory}/aliases", "")
         self.root.write(f"{directory}/sm.mc", text(self.MC, HOST=HOST, PORT=self.port,
                                                    DOMAINS=DOMAINS.replace(",", "")))
         cf = self.root.run("m4", f"{directory}/sm.mc").stdout
         self.root.write(f"{directory}/sm.cf", cf)
         daemon = self.root.spawn("/usr/libexec/sendmail/sendmail", "-C", f"{directory}/sm.cf",
-                                 "-OAliasFile=", "-bD")
+                                 "-bD")
         wait_listening(self.address, daemon)
 
 
 class OpenSmtpd(Mta):
     name = "opensmtpd"
+    pipelining = False
     packages = ["opensmtpd"]
     maildir = f"/home/{USER}/Maildir"
     trace = ("return-path", "delivered-to", "received")
@@ -304,8 +310,10 @@ class Courier(Mta):
     def start(self):
         settings = self.root.path("/etc/courier/esmtpd").read_text().splitlines()
         replaced = {"PORT": self.port, "ADDRESS": "127.0.0.1", "COURIERTLS": "",
-                    "ESMTPDSTART": "YES", "TCPDOPTS": '"-stderrlogger=/usr/sbin/courierlogger"',
-                    "BLACKLISTS": "", "BOFHCHECKDNS": 0}
+                    "ESMTPDSTART": "YES", "BLACKLISTS": "", "BOFHCHECKDNS": 0, "TARPIT": 0,
+                    "MAXPERC": 40, "MAXPERIP": 40,
+                    "TCPDOPTS": '"-stderrlogger=/usr/sbin/courierlogger -nodnslookup'
+                                ' -noidentlookup"'}
         kept = [line for line in settings if line.split("=")[0] not in replaced]
         self.root.write("/etc/courier/esmtpd",
                         "\n".join(kept + [f"{k}={v}" for k, v in replaced.items()]) + "\n")
@@ -326,6 +334,7 @@ class Courier(Mta):
 class Aiosmtpd(Mta):
     name = "aiosmtpd"
     packages = ["python3-aiosmtpd"]
+    pipelining = False
     maildir = "/srv/aiosmtpd"
 
     HANDLER = """
@@ -373,6 +382,11 @@ class SmtpSink(Mta):
         daemon = self.root.spawn("smtp-sink", "-u", "postfix", "-R", self.maildir, "-d", "new/%s.",
                                  f"127.0.0.1:{self.port}", "100")
         wait_listening(self.address, daemon)
+
+    def read(self, path):
+        data = super().read(path)
+        assert data.endswith(b"\r\n\r\n"), "smtp-sink ends each file with an empty line"
+        return data[:-2]
 
 
 ALL = [Postfix, Exim, Sendmail, OpenSmtpd, Courier, Aiosmtpd, SmtpSink]
