@@ -72,6 +72,7 @@ static const struct error_case {
     {"blank value", B(S "local = \t\n"), "test.conf:6: ", "local needs a value"},
     {"section without end", B("[smtp\n"), "test.conf:1: ", "written [name]"},
     {"section without name", B("[]\n"), "test.conf:1: ", "written [name]"},
+    {"section named by blanks", B("[ \t]\n"), "test.conf:1: ", "written [name]"},
     {"text behind a section", B("[smtp] x\n"), "test.conf:1: ", "written [name]"},
     {"blank in a section's name", B("[a b]\n"), "test.conf:1: ", "section's name has letters"},
     {"slash in a section's name", B("[../x]\n"), "test.conf:1: ", "section's name has letters"},
