@@ -66,13 +66,33 @@ enum reply_line reply_add_line(struct reply *r, const char *line, size_t len)
     return text > 3 && line[3] == '-' ? REPLY_MORE : REPLY_LAST;
 }
 
-/* One line of the list: `text` is what follows the code and its separator. */
+/* One line of the list: `text` is what follows the code and its separator, `word` the keyword. */
 struct keyword_line {
     const char *line;
     size_t len;
     const char *text;
     size_t text_len;
+    const char *word;
+    size_t word_len;
 };
+
+/* What some client might skip or take for the end of a word: blanks, and control characters. */
+static bool is_gap(char c)
+{
+    return (unsigned char)c <= ' ';
+}
+
+/* The keyword ends at a gap, or at '=' for the old spelling "AUTH=LOGIN". */
+static void find_word(struct keyword_line *k)
+{
+    const char *end = k->text + k->text_len;
+    k->word = k->text;
+    while (k->word < end && is_gap(*k->word))
+        k->word++;
+    while (k->word + k->word_len < end && !is_gap(k->word[k->word_len]) &&
+           k->word[k->word_len] != '=')
+        k->word_len++;
+}
 
 static bool next_line(const struct reply *r, size_t *position, struct keyword_line *out)
 {
@@ -87,22 +107,13 @@ static bool next_line(const struct reply *r, size_t *position, struct keyword_li
                                  .len = len,
                                  .text = line + (text > 4 ? 4 : text),
                                  .text_len = text > 4 ? text - 4 : 0};
+    find_word(out);
     return true;
-}
-
-/* The keyword ends at a blank, or at '=' for the old spelling "AUTH=LOGIN". */
-static size_t keyword_length(const struct keyword_line *k)
-{
-    size_t n = 0;
-    while (n < k->text_len && k->text[n] != ' ' && k->text[n] != '\t' && k->text[n] != '=')
-        n++;
-    return n;
 }
 
 static bool keyword_is(const struct keyword_line *k, const char *name)
 {
-    size_t n = keyword_length(k);
-    return n == strlen(name) && strncasecmp(k->text, name, n) == 0;
+    return k->word_len == strlen(name) && strncasecmp(k->word, name, k->word_len) == 0;
 }
 
 bool reply_offers(const struct reply *r, const char *keyword)
@@ -141,20 +152,25 @@ static bool is_channel_bound(const char *mechanism, size_t len)
     return len >= 5 && strncasecmp(mechanism + len - 5, "-PLUS", 5) == 0;
 }
 
+static bool is_separator(char c)
+{
+    return is_gap(c) || c == '=';
+}
+
 /* Writes the line again without mechanisms that bind to the channel, each with the blank before
  * it. Returns false, and writes nothing, when no mechanism is left. */
 static bool append_auth(struct reply *out, const struct keyword_line *k)
 {
     size_t line_start = out->len;
-    size_t i = keyword_length(k);
+    size_t i = (size_t)(k->word - k->text) + k->word_len;
     bool any = false;
     append(out, k->line, (size_t)(k->text - k->line) + i);
     while (i < k->text_len) {
         size_t gap = i;
-        while (i < k->text_len && strchr(" \t=", k->text[i]) != NULL)
+        while (i < k->text_len && is_separator(k->text[i]))
             i++;
         size_t word = i;
-        while (i < k->text_len && strchr(" \t=", k->text[i]) == NULL)
+        while (i < k->text_len && !is_separator(k->text[i]))
             i++;
         if (i == word || is_channel_bound(k->text + word, i - word))
             continue;
@@ -173,7 +189,7 @@ static bool append_auth(struct reply *out, const struct keyword_line *k)
 /* False when nothing of the line is left to be shown. */
 static bool append_keyword(struct reply *out, const struct keyword_line *k)
 {
-    if (is_auth(k) && keyword_length(k) < k->text_len)
+    if (is_auth(k) && k->word + k->word_len < k->text + k->text_len)
         return append_auth(out, k);
     append(out, k->line, k->len);
     return true;

@@ -60,7 +60,8 @@ struct capabilities {
  *   the only keyword: as the first line it would take the domain's place, and at least one
  *   Android client does not see it on the last (RFC 5321 §4.1.1.1 permits any place);
  * - of the lines that stay only the '-' or ' ' behind the code may change.
- * A keyword is compared as a whole word: "XSECURITY=NONE,STARTTLS" is not STARTTLS. */
+ * A keyword is compared as a whole word: "XSECURITY=NONE,STARTTLS" is not STARTTLS. Blanks and
+ * control characters around it do not count, because some clients skip them. */
 void reply_edit_capabilities(const struct reply *in, const struct capability_rules *rules,
                              struct reply *out, struct capabilities *told);
 

@@ -48,9 +48,9 @@ bool smtp_bdat_parse(const struct smtp_command *c, uint64_t *size, bool *last)
     if (p == end || *p < '0' || *p > '9')
         return false;
     for (; p < end && *p >= '0' && *p <= '9'; p++) {
-        if (n > (INT64_MAX - 9) / 10)
-            return false;
         n = n * 10 + (uint64_t)(*p - '0');
+        if (n > SMTP_CHUNK_MAX)
+            return false;
     }
     *size = n;
     *last = p < end;

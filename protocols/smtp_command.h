@@ -22,8 +22,10 @@ struct smtp_command {
  * verb of letters, digits, '-' and '_' followed by a blank or the end, or holds NUL. */
 bool smtp_command_parse(const char *text, size_t len, struct smtp_command *out);
 
-/* The chunk size of "BDAT size [LAST]" (RFC 3030 §2). False when the arguments are anything
- * else; sizes up to 2^63 - 1 are taken. */
+/* The chunk size of "BDAT size [LAST]" (RFC 3030 §2), at most SMTP_CHUNK_MAX. False when the
+ * arguments are anything else: a server that counts in 32 bits would see a larger chunk end early
+ * and take the rest of it for commands. Who has more to say sends several chunks. */
+enum { SMTP_CHUNK_MAX = INT32_MAX };
 bool smtp_bdat_parse(const struct smtp_command *c, uint64_t *size, bool *last);
 
 #endif

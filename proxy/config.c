@@ -126,6 +126,10 @@ static void begin_section(struct parser *p, char *text)
     }
     text[n - 1] = '\0';
     char *name = trim(text + 1);
+    if (*name == '\0') {
+        config_error(c, p->where, "a section is written [name]");
+        return;
+    }
     for (char *q = name; *q != '\0'; q++) {
         if (isalnum((unsigned char)*q) || strchr("-_.", *q) != NULL)
             continue;

@@ -62,8 +62,8 @@ static const struct error_case {
     const char *want; /* how the first error begins */
     const char *want_part;
 } error_cases[] = {
-    {"empty file", B(""), "ehlock: ", "no [service] section"},
-    {"only comments", B("; a\n# b\n\n"), "ehlock: ", "no [service] section"},
+    {"empty file", B(""), "there is no [service] section", "nothing to do"},
+    {"only comments", B("; a\n# b\n\n"), "there is no [service] section", "nothing to do"},
     {"unknown option", B(S "colour = red\n"), "test.conf:6: ", "no option \"colour\""},
     {"unknown global option", B("\n\ncolour = red\n" S), "test.conf:3: ", "no option \"colour\""},
     {"no name", B(S " = x\n"), "test.conf:6: ", "no option \"\""},
@@ -72,6 +72,7 @@ static const struct error_case {
     {"blank value", B(S "local = \t\n"), "test.conf:6: ", "local needs a value"},
     {"section without end", B("[smtp\n"), "test.conf:1: ", "written [name]"},
     {"section without name", B("[]\n"), "test.conf:1: ", "written [name]"},
+    {"section named by blanks", B("[ \t]\n"), "test.conf:1: ", "written [name]"},
     {"text behind a section", B("[smtp] x\n"), "test.conf:1: ", "written [name]"},
     {"blank in a section's name", B("[a b]\n"), "test.conf:1: ", "section's name has letters"},
     {"slash in a section's name", B("[../x]\n"), "test.conf:1: ", "section's name has letters"},
@@ -119,12 +120,12 @@ static const struct error_case {
      "test.conf:1: ", "engine: GnuTLS has no engines"},
 
     /* what only the whole shows */
-    {"client side", B(S "client = yes\n"), "test.conf:1: ", "client = yes is not in this version"},
+    {"client side", B(S "client = yes\n"), "test.conf:6: ", "client = yes is not in this version"},
     {"no accept", B("[a]\nconnect = 1\ncert = /c\n"), "test.conf:1: ", "[a] needs accept"},
     {"no connect", B("[a]\naccept = 1\ncert = /c\n"), "test.conf:1: ", "[a] needs connect"},
     {"no certificate", B("[a]\naccept = 1\nconnect = 1\n"), "test.conf:1: ", "[a] needs cert"},
     {"unknown protocol", B(GOOD "protocol = gopher\n"),
-     "test.conf:1: ", "protocol = gopher is not known"},
+     "test.conf:5: ", "protocol = gopher is not known"},
     {"bad address to listen on", B(S "accept = 0\n"), "test.conf:6: ", "accept: "},
     {"bad address of the backend", B(S "connect = localhost:99999\n"),
      "test.conf:6: ", "connect: "},
@@ -135,14 +136,16 @@ static const struct error_case {
     {"more staples than certificates", B(S "ocspStaple = /a\nocspStaple = /b\n"),
      "test.conf:7: ", "ocspStaple: "},
     {"CAfile that is not there", B(S "CAfile = /nonexistent/ca\n"),
-     "test.conf:1: ", "CAfile: cannot read /nonexistent/ca"},
+     "test.conf:6: ", "CAfile: cannot read /nonexistent/ca"},
     {"no TLS and implicit TLS", B(S "tlsLevel = none\nimplicitTls = yes\n"),
      "test.conf:1: ", "exclude each other"},
     {"no TLS and no protocol", B(GOOD "tlsLevel = none\n"), "test.conf:1: ", "exclude each other"},
-    {"no level of that name", B("debug = loud\n" S), "debug: ", "\"loud\" is no level"},
-    {"level 8", B("debug = 8\n" S), "debug: ", "is no level"},
-    {"level with something behind it", B("debug = 5x\n" S), "debug: ", "is no level"},
-    {"facility that there is not", B("debug = mailx.info\n" S), "debug: ", "syslog facility"},
+    {"no level of that name", B("debug = loud\n" S),
+     "test.conf:1: debug: ", "\"loud\" is no level"},
+    {"level 8", B("debug = 8\n" S), "test.conf:1: debug: ", "is no level"},
+    {"level with something behind it", B("debug = 5x\n" S), "test.conf:1: debug: ", "is no level"},
+    {"facility that there is not", B("debug = mailx.info\n" S),
+     "test.conf:1: debug: ", "syslog facility"},
     {"directory that is not there", B("include = /nonexistent/d\n" S),
      "test.conf:1: ", "cannot read the directory /nonexistent/d"},
     {"sni without pattern", B(S "[b]\ncert = /c\nsni = smtp\n"),
@@ -485,7 +488,7 @@ static void file_that_is_not_there_is_told(void **state)
     c.complain = hear;
     c.complain_ctx = &t;
     assert_false(config_read(&c, "/nonexistent/file"));
-    assert_string_equal(t.text[0], "ehlock: cannot read /nonexistent/file: "
+    assert_string_equal(t.text[0], "cannot read /nonexistent/file: "
                                    "No such file or directory");
     config_finish(&c);
 }

@@ -162,11 +162,14 @@ static const struct normalize_case {
     {"LF . LF is stuffed", B("a\n.\nb"), ENDDATA_MORE, 5, B("a\r\n..\r\nb")},
     {"LF . CRLF is stuffed", B("a\n.\r\nb"), ENDDATA_MORE, 6, B("a\r\n..\r\nb")},
     {"LF . CR is stuffed", B("a\n.\rb"), ENDDATA_MORE, 5, B("a\r\n.. b")},
-    {"LF . NUL is stuffed", B("a\n.\0b"), ENDDATA_MORE, 5, B("a\r\n..\0b")},
+    {"LF . NUL is stuffed", B("a\n.\0b"), ENDDATA_MORE, 5, B("a\r\n.. b")},
     {"CRLF . LF is stuffed", B("a\r\n.\nb"), ENDDATA_MORE, 6, B("a\r\n..\r\nb")},
     {"CRLF . CR is stuffed", B("a\r\n.\rb"), ENDDATA_MORE, 6, B("a\r\n.. b")},
     {"CRLF . CRCRLF is stuffed", B("a\r\n.\r\r\nb"), ENDDATA_MORE, 8, B("a\r\n.. \r\nb")},
-    {"CRLF . NUL CRLF is stuffed", B("a\r\n.\0\r\nb"), ENDDATA_MORE, 8, B("a\r\n..\0\r\nb")},
+    {"CRLF . NUL CRLF is stuffed", B("a\r\n.\0\r\nb"), ENDDATA_MORE, 8, B("a\r\n.. \r\nb")},
+    {"NUL becomes a blank", B("a\0b\0\r\n.\r\n"), ENDDATA_COMPLETE, 9, B("a b \r\n.\r\n")},
+    {"CRLF NUL . CRLF is no line start any more", B("a\r\n\0.\r\nb"), ENDDATA_MORE, 8,
+     B("a\r\n .\r\nb")},
     {"CR . CRLF is no line start any more", B("a\r.\r\nb"), ENDDATA_MORE, 6, B("a .\r\nb")},
     {"CR . LF is no line start any more", B("a\r.\nb"), ENDDATA_MORE, 5, B("a .\r\nb")},
     {"LFCR . CRLF", B("a\n\r.\r\nb"), ENDDATA_MORE, 7, B("a\r\n .\r\nb")},
@@ -207,6 +210,7 @@ static enum enddata_found normalize_in_pieces(const struct bytes *data, size_t a
 
 static void assert_no_bare_newline(const char *out, size_t len)
 {
+    assert_null(memchr(out, '\0', len));
     for (size_t i = 0; i < len; i++) {
         if (out[i] == '\n')
             assert_true(i > 0 && out[i - 1] == '\r');

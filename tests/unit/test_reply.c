@@ -180,6 +180,12 @@ static const struct edit_case {
      false, false},
     {"tab behind the keyword", B("250-mx\r\n250-XCLIENT\tNAME\r\n250 A\r\n"), 0, NULL,
      B("250-mx\r\n250 A\r\n"), false, false},
+    {"blank in front of the keyword", B("250-mx\r\n250- XCLIENT NAME\r\n250 \tSTARTTLS\r\n"), 0,
+     NULL, B("250 mx\r\n"), false, false},
+    {"CR too many behind the keyword", B("250-mx\r\n250-STARTTLS\r\r\n250 A\r\n"), OFFER, NULL,
+     B("250-mx\r\n250-STARTTLS\r\n250 A\r\n"), false, false},
+    {"NUL around the keyword", B("250-mx\r\n250-\0AUTH\0PLAIN\r\n250 A\r\n"), NO_AUTH, NULL,
+     B("250-mx\r\n250 A\r\n"), false, false},
 
     /* look-alikes that are other keywords */
     {"XSECURITY=NONE,STARTTLS is not STARTTLS",
@@ -211,6 +217,8 @@ static const struct edit_case {
      0, NULL, B("250-mx\r\n250-AUTH PLAIN\r\n250-AUTH LOGIN\r\n250 A\r\n"), false, false},
     {"old spelling without -PLUS keeps its '='", B("250-mx\r\n250-AUTH=LOGIN PLAIN\r\n250 A\r\n"),
      0, NULL, B("250-mx\r\n250-AUTH=LOGIN PLAIN\r\n250 A\r\n"), false, false},
+    {"-PLUS mechanism with a CR too many", B("250-mx\r\n250 AUTH A-PLUS\r\r\n"), 0, NULL,
+     B("250 mx\r\n"), false, false},
     {"all mechanisms -PLUS: the line goes",
      B("250-mx\r\n250-AUTH SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS\r\n250 A\r\n"), 0, NULL,
      B("250-mx\r\n250 A\r\n"), false, false},
