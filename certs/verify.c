@@ -201,6 +201,21 @@ static bool check_anchored(struct judgement *j)
                   who, issuer);
 }
 
+static const char *purpose_oid(const struct judgement *j)
+{
+    return j->rules->purpose == VERIFY_SERVER ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
+}
+
+static bool check_purpose(struct judgement *j)
+{
+    char who[DESCRIBE_MAX + 32];
+    if (gnutls_x509_crt_check_key_purpose(j->path[0], purpose_oid(j), 0))
+        return true;
+    return refuse(
+        j, VERDICT_WRONG_PURPOSE, "%s is not meant for a TLS %s, says its extended key usage",
+        which(j, 0, who, sizeof who), j->rules->purpose == VERIFY_SERVER ? "server" : "client");
+}
+
 static bool check_status(struct judgement *j, unsigned status)
 {
     char who[DESCRIBE_MAX + 32];
@@ -222,7 +237,8 @@ static bool check_status(struct judgement *j, unsigned status)
         return refuse(j, VERDICT_UNKNOWN_CRITICAL,
                       "the chain of %s has a critical extension in it that is not known", who);
     if (status & GNUTLS_CERT_PURPOSE_MISMATCH)
-        return refuse(j, VERDICT_WRONG_PURPOSE,
+        return check_purpose(j) &&
+               refuse(j, VERDICT_WRONG_PURPOSE,
                       "a CA in the chain of %s may not issue certificates for this purpose", who);
     if (status & GNUTLS_CERT_SIGNER_NOT_FOUND)
         return refuse(j, VERDICT_BROKEN_SIGNATURE,
@@ -231,11 +247,6 @@ static bool check_status(struct judgement *j, unsigned status)
     refuse(j, VERDICT_UNUSABLE, "%s: %s", who, r == 0 ? (char *)text.data : "invalid");
     gnutls_free(text.data);
     return false;
-}
-
-static const char *purpose_oid(const struct judgement *j)
-{
-    return j->rules->purpose == VERIFY_SERVER ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
 }
 
 static bool check_signatures(struct judgement *j)
@@ -252,17 +263,6 @@ static bool check_signatures(struct judgement *j)
         return refuse(j, VERDICT_UNUSABLE, "the certificate cannot be judged: %s",
                       gnutls_strerror(r));
     return check_status(j, status);
-}
-
-/* GnuTLS asks nothing of a certificate that is trusted itself. */
-static bool check_purpose(struct judgement *j)
-{
-    char who[DESCRIBE_MAX + 32];
-    if (gnutls_x509_crt_check_key_purpose(j->path[0], purpose_oid(j), 0))
-        return true;
-    return refuse(
-        j, VERDICT_WRONG_PURPOSE, "%s is not meant for a TLS %s, says its extended key usage",
-        which(j, 0, who, sizeof who), j->rules->purpose == VERIFY_SERVER ? "server" : "client");
 }
 
 /* ---- time ---- */
@@ -297,13 +297,21 @@ static bool check_time(struct judgement *j)
 
 enum crl_state { CRL_NONE, CRL_FRESH, CRL_REVOKES, CRL_OUTDATED, CRL_EARLY, CRL_FORGED };
 
+/* Whatever its flags, GnuTLS compares the dates of a CRL with the clock. */
+static bool is_only_about_time(unsigned status)
+{
+    const unsigned time_bits =
+        GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED | GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE;
+    return (status & ~(time_bits | GNUTLS_CERT_INVALID)) == 0 && status != GNUTLS_CERT_INVALID;
+}
+
 static enum crl_state ask_crl(const struct judgement *j, gnutls_x509_crl_t crl, size_t i)
 {
     gnutls_x509_crt_t issuer = j->path[i + 1];
     unsigned status = 0;
     if (!gnutls_x509_crl_check_issuer(crl, issuer))
         return CRL_NONE;
-    if (gnutls_x509_crl_verify(crl, &issuer, 1, FLAGS, &status) != 0 || status != 0)
+    if (gnutls_x509_crl_verify(crl, &issuer, 1, FLAGS, &status) != 0 || !is_only_about_time(status))
         return CRL_FORGED;
     if (gnutls_x509_crt_check_revocation(j->path[i], &crl, 1) != 0)
         return CRL_REVOKES;
@@ -388,8 +396,8 @@ static bool check_staple(struct judgement *j, const struct verify_bytes *staple)
 static bool check_chain(struct judgement *j, const struct verify_bytes *staple)
 {
     build_path(j);
-    return check_strength(j) && check_anchored(j) && check_signatures(j) && check_purpose(j) &&
-           check_revoked(j) && check_time(j) && check_crl_age(j) && check_staple(j, staple);
+    return check_strength(j) && check_anchored(j) && check_signatures(j) && check_revoked(j) &&
+           check_time(j) && check_crl_age(j) && check_staple(j, staple);
 }
 
 /* ---- names and pins ---- */

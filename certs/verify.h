@@ -14,7 +14,7 @@
 
 struct trust;
 
-/* One value per cause. When several apply, the first in this order is told. */
+/* One value per cause. When several apply one is told, the gravest: in general the first here. */
 enum verdict_cause {
     VERDICT_OK,
     VERDICT_NO_CERTIFICATE,
