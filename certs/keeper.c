@@ -20,9 +20,14 @@
 
 enum { BURST = 16 }; /* requests of one service before the others are looked at */
 
+struct keeper_key {
+    gnutls_privkey_t key;
+    bool for_client;
+};
+
 struct keeper_group {
     int request_fd;
-    gnutls_privkey_t *keys;
+    struct keeper_key *keys;
     size_t count;
 };
 
@@ -223,11 +228,12 @@ static bool load_group(struct keeper *k, size_t g, const struct key_group *from)
     if (to->keys == NULL)
         return complain(k, "out of memory");
     for (size_t i = 0; i < from->count; i++) {
-        if (gnutls_privkey_init(&to->keys[i]) != 0)
+        if (gnutls_privkey_init(&to->keys[i].key) != 0)
             return complain(k, "out of memory");
         to->count = i + 1;
+        to->keys[i].for_client = from->sources[i].for_client;
         struct report_header place = {.group = (uint32_t)g, .index = (uint32_t)i};
-        if (!load_pair(k, place, &from->sources[i], &to->keys[i]))
+        if (!load_pair(k, place, &from->sources[i], &to->keys[i].key))
             return false;
     }
     return true;
@@ -259,7 +265,7 @@ void keeper_destroy(struct keeper *k)
         return;
     for (size_t g = 0; k->groups != NULL && g < k->n_groups; g++) {
         for (size_t i = 0; i < k->groups[g].count; i++)
-            gnutls_privkey_deinit(k->groups[g].keys[i]);
+            gnutls_privkey_deinit(k->groups[g].keys[i].key);
         free(k->groups[g].keys);
     }
     free(k->groups);
@@ -269,11 +275,10 @@ void keeper_destroy(struct keeper *k)
 /* ---- signing ---- */
 
 /* RFC 8446 §4.4.3: 64 blanks, the context string and its NUL, then a hash. */
-static bool is_certificate_verify(const unsigned char *data, size_t len)
+static bool is_certificate_verify(const char *context, const unsigned char *data, size_t len)
 {
-    static const char context[] = "TLS 1.3, server CertificateVerify"; /* its NUL is needed */
-    size_t hash = len - 64 - sizeof context;
-    if (len <= 64 + sizeof context || memcmp(data + 64, context, sizeof context) != 0)
+    size_t size = strlen(context) + 1, hash = len - 64 - size;
+    if (len <= 64 + size || memcmp(data + 64, context, size) != 0)
         return false;
     for (size_t i = 0; i < 64; i++)
         if (data[i] != ' ')
@@ -291,7 +296,19 @@ static bool is_server_key_exchange(const unsigned char *data, size_t len)
 
 bool keeper_may_sign(const unsigned char *text, size_t len)
 {
-    return is_certificate_verify(text, len) || is_server_key_exchange(text, len);
+    return is_certificate_verify("TLS 1.3, server CertificateVerify", text, len) ||
+           is_server_key_exchange(text, len);
+}
+
+bool keeper_may_sign_as_client(const unsigned char *text, size_t len)
+{
+    return is_certificate_verify("TLS 1.3, client CertificateVerify", text, len);
+}
+
+static bool may_sign_text(const struct keeper_key *key, const gnutls_datum_t *text)
+{
+    return key->for_client ? keeper_may_sign_as_client(text->data, text->size)
+                           : keeper_may_sign(text->data, text->size);
 }
 
 /* A hash as TLS uses it: SHA-256, -384 or -512, and as long as the algorithm says. */
@@ -361,13 +378,14 @@ static void answer(const struct keeper_group *g, const struct asked *a, const ch
     else if (r->key >= g->count)
         *why = "a request for a key that the service does not have";
     else if (r->type == KEEPER_SIGN_HASH ? !is_hash_for(algorithm, data.size)
-                                         : !keeper_may_sign(data.data, data.size))
+                                         : !may_sign_text(&g->keys[r->key], &data))
         *why = "a request to sign what is no TLS handshake";
     if (*why != NULL)
         return;
-    int error = r->type == KEEPER_SIGN_HASH
-                    ? gnutls_privkey_sign_hash2(g->keys[r->key], algorithm, 0, &data, &signature)
-                    : gnutls_privkey_sign_data2(g->keys[r->key], algorithm, 0, &data, &signature);
+    int error =
+        r->type == KEEPER_SIGN_HASH
+            ? gnutls_privkey_sign_hash2(g->keys[r->key].key, algorithm, 0, &data, &signature)
+            : gnutls_privkey_sign_data2(g->keys[r->key].key, algorithm, 0, &data, &signature);
     if (error == 0 && signature.size > KEEPER_ANSWER_MAX)
         error = GNUTLS_E_INTERNAL_ERROR;
     struct keeper_answer header = {.error = error, .len = error == 0 ? signature.size : 0};
