@@ -19,6 +19,8 @@ static size_t parse_address(const char *text, unsigned char bytes[16])
 {
     char bare[INET6_ADDRSTRLEN];
     size_t len = strlen(text);
+    if (len > 0 && text[len - 1] == '.')
+        len--;
     if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
         text++;
         len -= 2;
@@ -35,7 +37,7 @@ static size_t parse_address(const char *text, unsigned char bytes[16])
 bool names_is_address(const char *text)
 {
     unsigned char bytes[16];
-    return parse_address(text, bytes) > 0;
+    return parse_address(text, bytes) > 0 || strchr(text, ':') != NULL;
 }
 
 /* The ASCII form of a DNS name, without the dot at its end. */
@@ -64,7 +66,7 @@ static bool is_wildcard(const char *pattern, size_t len)
 
 bool names_pattern_fits(const char *pattern, size_t len, const char *host)
 {
-    if (len == 0 || len > HOST_MAX || memchr(pattern, '\0', len) != NULL)
+    if (len == 0 || len > HOST_MAX)
         return false;
     if (is_wildcard(pattern, len)) {
         const char *rest = strchr(host, '.');

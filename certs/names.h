@@ -26,13 +26,14 @@ bool names_have_host(struct gnutls_x509_crt_int *crt, const char *host, bool all
 /* The part before the @ is compared byte for byte, the domain as a domain. */
 bool names_have_email(struct gnutls_x509_crt_int *crt, const char *email, bool allow_cn);
 
-/* `address`: IPv4 or IPv6 in text. */
+/* `address`: IPv4 or IPv6 in text, without a scope. */
 bool names_have_address(struct gnutls_x509_crt_int *crt, const char *address);
 
 /* True when `pattern`, `len` bytes of a certificate, is for the ASCII name `host`. Pure. */
 bool names_pattern_fits(const char *pattern, size_t len, const char *host);
 
-/* True when the text is an IPv4 or IPv6 address, with or without brackets. Pure. */
+/* True when the text is an IPv4 or IPv6 address, with or without brackets, a scope ("%eth0") or a
+ * dot at its end, or has a colon in it and so is no name. Pure. */
 bool names_is_address(const char *text);
 
 #endif

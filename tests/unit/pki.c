@@ -151,9 +151,11 @@ static void reread(struct pki_cert *c)
     gnutls_free(der.data);
 }
 
-struct pki_cert pki_issue(const struct pki_spec *s, const struct pki_cert *issuer, time_t now)
+/* Takes the key. */
+static struct pki_cert issue(const struct pki_spec *s, gnutls_x509_privkey_t key,
+                             const struct pki_cert *issuer, time_t now)
 {
-    struct pki_cert c = {.key = make_key(s->key)};
+    struct pki_cert c = {.key = key};
     unsigned char serial[8];
     bool usual = s->from_days == 0 && s->until_days == 0;
     gnutls_rnd(GNUTLS_RND_NONCE, serial, sizeof serial);
@@ -177,6 +179,20 @@ struct pki_cert pki_issue(const struct pki_spec *s, const struct pki_cert *issue
          "sign");
     reread(&c);
     return c;
+}
+
+struct pki_cert pki_issue(const struct pki_spec *s, const struct pki_cert *issuer, time_t now)
+{
+    return issue(s, make_key(s->key), issuer, now);
+}
+
+struct pki_cert pki_renew(const struct pki_spec *s, const struct pki_cert *old,
+                          const struct pki_cert *issuer, time_t now)
+{
+    gnutls_x509_privkey_t key;
+    must(gnutls_x509_privkey_init(&key), "key");
+    must(gnutls_x509_privkey_cpy(key, old->key), "copy of the key");
+    return issue(s, key, issuer, now);
 }
 
 void pki_free(struct pki_cert *c)

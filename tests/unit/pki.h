@@ -40,6 +40,9 @@ struct pki_cert {
 /* Signed by `issuer`, NULL: by itself; dates are relative to `now`. Fails the test when it cannot.
  */
 struct pki_cert pki_issue(const struct pki_spec *spec, const struct pki_cert *issuer, time_t now);
+/* The same with the key of `old` instead of a new one. */
+struct pki_cert pki_renew(const struct pki_spec *spec, const struct pki_cert *old,
+                          const struct pki_cert *issuer, time_t now);
 void pki_free(struct pki_cert *c);
 
 /* DER, to be freed with gnutls_free. */

@@ -466,6 +466,8 @@ static const struct sni_row sni_rows[] = {
     {"empty-name-no-sni", "", "-"},
     {"only-a-dot-no-sni", ".", "-"},
     {"ipv4-is-never-sent", "192.0.2.1", "-"},
+    {"ipv4-with-a-dot-is-never-sent", "192.0.2.1.", "-"},
+    {"ipv6-with-a-scope-is-never-sent", "fe80::1%lo", "-"},
     {"ipv6-is-never-sent", "2001:db8::1", "-"},
     {"ipv6-in-brackets-is-never-sent", "[2001:db8::1]", "-"},
 };

@@ -80,7 +80,7 @@ static const struct pki_cert *authority(struct world *w, enum ca which)
 enum chain { FULL, LEAF_ONLY, SHUFFLED, WITH_ROOT, ALTERED, ALTERED_INTER, NONSENSE, NOTHING };
 enum anchors { TRUST_ROOT, TRUST_INTER, TRUST_LEAF, TRUST_NOBODY, TRUST_NULL };
 enum crl { NO_CRL, FRESH, REVOKES, REVOKES_INTER, OLD, OLD_AND_FRESH, OLD_REVOKES, EARLY, FORGED };
-enum staple { NONE, GOOD, REVOKED, STALE, RECENT, LONG_AGO, OTHERS, UNSIGNED, TEXT };
+enum staple { NONE, GOOD, REVOKED, STALE, COMING, RECENT, LONG_AGO, OTHERS, UNSIGNED, TEXT };
 enum pins { NO_PIN, PIN_CERT, PIN_KEY, PIN_SECOND, PIN_OTHER, PIN_CERT_AS_KEY, PIN_ISSUER };
 
 struct row {
@@ -421,6 +421,12 @@ static const struct row rows[] = {
      .want = VERDICT_NO_STAPLE,
      .want_word = TRUSTED_NOT,
      .want_text = "too old"},
+    {.name = "staple-from-the-future",
+     .leaf = {.dns = {"mx.example.org"}, .must_staple = true},
+     .staple = COMING,
+     .want = VERDICT_NO_STAPLE,
+     .want_word = TRUSTED_NOT,
+     .want_text = "from the future"},
     {.name = "staple-without-next-update",
      .leaf = {.dns = {"mx.example.org"}, .must_staple = true},
      .staple = RECENT},
@@ -657,6 +663,11 @@ static const struct row rows[] = {
     {.name = "wanted-address-is-none",
      .leaf = {.ip = {"192.0.2.1"}},
      .addresses = {"192.0.2"},
+     .want = VERDICT_IP_MISMATCH,
+     .want_word = MISMATCH},
+    {.name = "ipv6-that-begins-like-an-ipv4",
+     .leaf = {.ip = {"192.0.2.1"}},
+     .addresses = {"c000:201::1"},
      .want = VERDICT_IP_MISMATCH,
      .want_word = MISMATCH},
     {.name = "ipv4-mapped-is-another-address",
@@ -920,6 +931,9 @@ static void lay_staple(struct bench *b, const struct row *r)
     case STALE:
         b->staple = pki_ocsp(leaf, inter, inter, false, NOW - DAY, NOW - 1);
         break;
+    case COMING:
+        b->staple = pki_ocsp(leaf, inter, inter, false, NOW + 1, NOW + DAY);
+        break;
     case RECENT:
         b->staple = pki_ocsp(leaf, inter, inter, false, NOW - 3 * DAY, 0);
         break;
@@ -1087,6 +1101,36 @@ static void endless_chains_end(void **state)
         pki_free(&w.cas[i]);
 }
 
+/* CAs renew their certificates and keep name and key; the old one may still be about, in the trust
+ * or sent along, in any order. */
+static void renewed_authority_is_found_beside_the_expired_one(void **state)
+{
+    (void)state;
+    const struct pki_spec spec = {.cn = "CA", .ca = true};
+    const struct pki_spec old_spec = {.cn = "CA", .ca = true, .from_days = -20, .until_days = -1};
+    struct pki_cert ca = pki_issue(&spec, NULL, NOW), old = pki_renew(&old_spec, &ca, NULL, NOW);
+    struct pki_cert leaf = pki_issue(&(struct pki_spec)MX, &ca, NOW);
+    gnutls_datum_t der = pki_der(&leaf);
+    const struct verify_bytes chain = {.data = der.data, .len = der.size};
+    const struct verify_peer peer = {.chain = &chain, .n_chain = 1};
+    const struct verify_rules rules = {.need_ca = true};
+    for (int old_first = 0; old_first < 2; old_first++) {
+        struct verdict verdict;
+        gnutls_x509_crt_t anchors[2] = {old_first ? old.crt : ca.crt, old_first ? ca.crt : old.crt};
+        struct trust trust = {.anchors = anchors, .n_anchors = 2};
+        gnutls_x509_trust_list_init(&trust.list, 0);
+        gnutls_x509_trust_list_add_cas(trust.list, anchors, 2, 0);
+        verify_chain(&trust, &rules, &peer, NOW, &verdict);
+        assert_string_equal(verdict.sentence, "");
+        assert_int_equal(verdict.cause, VERDICT_OK);
+        gnutls_x509_trust_list_deinit(trust.list, 0);
+    }
+    gnutls_free(der.data);
+    pki_free(&leaf);
+    pki_free(&ca);
+    pki_free(&old);
+}
+
 static void every_cause_has_a_word(void **state)
 {
     (void)state;
@@ -1127,6 +1171,8 @@ int main(void)
     static struct unit u;
     UNIT_ADD_TABLE(&u, row_gets_its_verdict, rows);
     unit_add(&u, "endless_chains_end", endless_chains_end, NULL);
+    unit_add(&u, "renewed_authority_is_found_beside_the_expired_one",
+             renewed_authority_is_found_beside_the_expired_one, NULL);
     unit_add(&u, "every_cause_has_a_word", every_cause_has_a_word, NULL);
     unit_add(&u, "what_a_certificate_says_is_made_printable",
              what_a_certificate_says_is_made_printable, NULL);
