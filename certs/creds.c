@@ -15,6 +15,7 @@
 
 #include "certs/keeper.h"
 #include "certs/remotekey.h"
+#include "certs/trust.h"
 
 enum { CHAIN_MAX = 16, CREDS_MAX = 64 };
 
@@ -164,6 +165,15 @@ static int make_ready(struct creds *c, size_t i)
 void creds_set_pattern(struct creds *c, size_t n, const char *pattern)
 {
     c->items[n].pattern = pattern;
+}
+
+bool creds_announce(struct creds *c, const struct trust *trust)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (gnutls_certificate_set_x509_trust(c->items[i].ready, trust->anchors,
+                                              (int)trust->n_anchors) < 0)
+            return false;
+    return true;
 }
 
 static bool fits_pattern(const char *pattern, const char *name)

@@ -25,10 +25,15 @@ enum {
     PROBES = 8,    /* places of the table that one of them may have */
 };
 
+struct keeper_key {
+    gnutls_privkey_t key;
+    bool for_client;
+};
+
 struct keeper_group {
     int request_fd;
     unsigned max_requests;
-    gnutls_privkey_t *keys;
+    struct keeper_key *keys;
     size_t count;
 };
 
@@ -238,11 +243,12 @@ static bool load_group(struct keeper *k, size_t g, const struct key_group *from)
     if (to->keys == NULL)
         return complain(k, "out of memory");
     for (size_t i = 0; i < from->count; i++) {
-        if (gnutls_privkey_init(&to->keys[i]) != 0)
+        if (gnutls_privkey_init(&to->keys[i].key) != 0)
             return complain(k, "out of memory");
         to->count = i + 1;
+        to->keys[i].for_client = from->sources[i].for_client;
         struct report_header place = {.group = (uint32_t)g, .index = (uint32_t)i};
-        if (!load_pair(k, place, &from->sources[i], &to->keys[i]))
+        if (!load_pair(k, place, &from->sources[i], &to->keys[i].key))
             return false;
     }
     return true;
@@ -274,7 +280,7 @@ void keeper_destroy(struct keeper *k)
         return;
     for (size_t g = 0; k->groups != NULL && g < k->n_groups; g++) {
         for (size_t i = 0; i < k->groups[g].count; i++)
-            gnutls_privkey_deinit(k->groups[g].keys[i]);
+            gnutls_privkey_deinit(k->groups[g].keys[i].key);
         free(k->groups[g].keys);
     }
     free(k->groups);
@@ -284,11 +290,10 @@ void keeper_destroy(struct keeper *k)
 /* ---- signing ---- */
 
 /* RFC 8446 §4.4.3: 64 blanks, the context string and its NUL, then a hash. */
-static bool is_certificate_verify(const unsigned char *data, size_t len)
+static bool is_certificate_verify(const char *context, const unsigned char *data, size_t len)
 {
-    static const char context[] = "TLS 1.3, server CertificateVerify"; /* its NUL is needed */
-    size_t hash = len - 64 - sizeof context;
-    if (len <= 64 + sizeof context || memcmp(data + 64, context, sizeof context) != 0)
+    size_t size = strlen(context) + 1, hash = len - 64 - size;
+    if (len <= 64 + size || memcmp(data + 64, context, size) != 0)
         return false;
     for (size_t i = 0; i < 64; i++)
         if (data[i] != ' ')
@@ -306,29 +311,40 @@ static bool is_server_key_exchange(const unsigned char *data, size_t len)
 
 bool keeper_may_sign(const unsigned char *text, size_t len)
 {
-    return is_certificate_verify(text, len) || is_server_key_exchange(text, len);
+    return is_certificate_verify("TLS 1.3, server CertificateVerify", text, len) ||
+           is_server_key_exchange(text, len);
+}
+
+bool keeper_may_sign_as_client(const unsigned char *text, size_t len)
+{
+    return is_certificate_verify("TLS 1.3, client CertificateVerify", text, len);
+}
+
+static bool may_sign_text(const struct keeper_key *key, gnutls_sign_algorithm_t algorithm,
+                          const gnutls_datum_t *text)
+{
+    (void)algorithm;
+    return key->for_client ? keeper_may_sign_as_client(text->data, text->size)
+                           : keeper_may_sign(text->data, text->size);
 }
 
 /* A hash as TLS uses it: SHA-256, -384 or -512, and as long as the algorithm says. */
-static bool may_sign_hash(gnutls_sign_algorithm_t algorithm, const gnutls_datum_t *hash)
+static bool may_sign_hash(const struct keeper_key *key, gnutls_sign_algorithm_t algorithm,
+                          const gnutls_datum_t *hash)
 {
+    (void)key;
     gnutls_digest_algorithm_t digest = gnutls_sign_get_hash_algorithm(algorithm);
     return (digest == GNUTLS_DIG_SHA256 || digest == GNUTLS_DIG_SHA384 ||
             digest == GNUTLS_DIG_SHA512) &&
            hash->size == gnutls_hash_get_len(digest);
 }
 
-static bool may_sign_text(gnutls_sign_algorithm_t algorithm, const gnutls_datum_t *text)
-{
-    (void)algorithm;
-    return keeper_may_sign(text->data, text->size);
-}
-
 /* All that can be asked for. */
 static const struct rule {
     enum keeper_request_type type;
     size_t min, max; /* bytes to be signed */
-    bool (*permitted)(gnutls_sign_algorithm_t algorithm, const gnutls_datum_t *data);
+    bool (*permitted)(const struct keeper_key *key, gnutls_sign_algorithm_t algorithm,
+                      const gnutls_datum_t *data);
     int (*sign)(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, unsigned flags,
                 const gnutls_datum_t *data, gnutls_datum_t *signature);
 } rules[] = {
@@ -445,7 +461,7 @@ static const char *find_fault(struct keeper *k, const struct keeper_group *g, co
     if (r->key >= g->count)
         return "a request for a key that the service does not have";
     if (data->size < rule->min || data->size > rule->max ||
-        !rule->permitted((gnutls_sign_algorithm_t)r->algorithm, data))
+        !rule->permitted(&g->keys[r->key], (gnutls_sign_algorithm_t)r->algorithm, data))
         return "a request to sign what is no TLS handshake";
     return asks_too_often(k, g, a->pid) ? "more requests than it can have sessions" : NULL;
 }
@@ -473,8 +489,8 @@ static void answer(struct keeper *k, const struct keeper_group *g, const struct 
     *why = find_fault(k, g, a, rule, &data);
     if (*why != NULL)
         return;
-    int error =
-        rule->sign(g->keys[r->key], (gnutls_sign_algorithm_t)r->algorithm, 0, &data, &signature);
+    int error = rule->sign(g->keys[r->key].key, (gnutls_sign_algorithm_t)r->algorithm, 0, &data,
+                           &signature);
     send_answer(a, error, &signature);
     gnutls_free(signature.data);
 }

@@ -17,6 +17,7 @@ struct key_source {
     const char *cert_file; /* PEM: leaf first, then its issuers; may hold the key too */
     const char *key_file;  /* PEM: PKCS#8, PKCS#1 or SEC1; NULL: in cert_file */
     const char *ocsp_file; /* DER response to staple; NULL: none */
+    bool for_client;       /* signs as a TLS client does and not as a server */
     /* "file:line" of the configuration where each is named, for messages */
     const char *cert_where, *key_where, *ocsp_where;
 };
@@ -58,17 +59,21 @@ typedef void keeper_refused(void *ctx, pid_t asker, const char *sentence);
 
 /* Answers requests until `stop_fd` reads end of file (its writer, the master, is gone). Signed are
  * a hash of the right length under an algorithm of TLS 1.2 or 1.3, and, where the text itself is
- * given (Ed25519), only what a TLS server signs in a handshake: a TLS 1.3 CertificateVerify
- * (RFC 8446 §4.4.3) or a TLS 1.2 ServerKeyExchange (RFC 8422 §5.4). Anything else, and more
- * requests than a worker has sessions, is not answered, and `refused` is called, which is to end
- * the asker.
+ * given (Ed25519), only what the key is for (keeper_may_sign). Anything else, and more requests
+ * than a worker has sessions, is not answered, and `refused` is called, which is to end the asker.
  * Bugs: nobody can see what a hash is the hash of, so a worker that has been taken over can have
  * as many hashes signed as it may have sessions; it cannot have the key. */
 void keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx);
 
 void keeper_destroy(struct keeper *k);
 
-/* True when the text is one of the two things that a TLS server signs. Pure. */
+/* True when the text is one of the two things that a TLS server signs in a handshake: a TLS 1.3
+ * CertificateVerify (RFC 8446 §4.4.3) or a TLS 1.2 ServerKeyExchange (RFC 8422 §5.4). Pure. */
 bool keeper_may_sign(const unsigned char *text, size_t len);
+
+/* True when it is what a TLS 1.3 client signs, its CertificateVerify. Pure.
+ * Bugs: in TLS 1.2 a client signs all of the handshake, which could be anything: an Ed25519 key of
+ * a client is for TLS 1.3 only. Other keys sign its hash. */
+bool keeper_may_sign_as_client(const unsigned char *text, size_t len);
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <gnutls/abstract.h>
+#include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 
 enum {
@@ -124,11 +125,28 @@ static int sign_text(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, vo
     return sign(userdata, KEEPER_SIGN_TEXT, algorithm, data, signature);
 }
 
+/* PKCS #1 v1.5, which TLS 1.2 knows beside PSS: here GnuTLS hands over the hash inside its
+ * DigestInfo (RFC 8017 §9.2). The keeper is asked in the usual way, and packs it itself. */
+static int sign_digest_info(const struct remote_key *k, const gnutls_datum_t *info,
+                            gnutls_datum_t *signature)
+{
+    unsigned char bytes[64];
+    unsigned size = sizeof bytes;
+    gnutls_digest_algorithm_t digest;
+    int r = gnutls_decode_ber_digest_info(info, &digest, bytes, &size);
+    if (r != 0)
+        return r;
+    gnutls_datum_t hash = {.data = bytes, .size = size};
+    return sign(k, KEEPER_SIGN_HASH, gnutls_pk_to_sign(GNUTLS_PK_RSA, digest), &hash, signature);
+}
+
 static int sign_hash(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdata,
                      unsigned flags, const gnutls_datum_t *hash, gnutls_datum_t *signature)
 {
     (void)key;
     (void)flags;
+    if (algorithm == GNUTLS_SIGN_RSA_RAW)
+        return sign_digest_info(userdata, hash, signature);
     return sign(userdata, KEEPER_SIGN_HASH, algorithm, hash, signature);
 }
 

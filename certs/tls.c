@@ -11,11 +11,16 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
+#include <gnutls/ocsp.h>
 #include <gnutls/x509.h>
 
 #include "certs/creds.h"
+#include "certs/describe.h"
+#include "certs/names.h"
 #include "certs/tickets.h"
+#include "certs/verify.h"
 
 enum {
     RECORD_MAX = 16384,        /* bytes of plaintext in a record */
@@ -25,6 +30,7 @@ enum {
                                   for each record, one for its five bytes of header */
     ALPN_MAX = 4,
     NAME_MAX_LEN = 255,
+    PEER_CHAIN_MAX = 16, /* more than these nobody looks at */
     RENEGOTIATIONS_MAX = 2,
 };
 
@@ -42,8 +48,12 @@ const char tls_default_priority[] =
 struct tls_setup {
     gnutls_priority_t priority;
     const struct creds *creds;
-    gnutls_datum_t ticket_key; /* borrowed; data NULL: no tickets */
-    char *alpn_text;           /* the names, each ended by NUL */
+    const struct trust *trust;
+    gnutls_certificate_credentials_t nobody; /* a client without a certificate */
+    unsigned char ticket_bytes[TICKET_KEY_SIZE];
+    gnutls_datum_t ticket_key; /* those bytes; data NULL: no tickets */
+    bool ask_client_cert;
+    char *alpn_text; /* the names, each ended by NUL */
     gnutls_datum_t alpn[ALPN_MAX];
     unsigned n_alpn;
 };
@@ -51,6 +61,7 @@ struct tls_setup {
 struct tls {
     const struct tls_setup *setup;
     gnutls_session_t session;
+    const char *peer; /* "client" or "server": what the other side is */
     int fd;
     bool done;   /* the handshake */
     bool failed; /* nothing may be called any more but destroy */
@@ -101,6 +112,21 @@ static void split_alpn(struct tls_setup *s, const char *names)
     }
 }
 
+/* A service that asks for certificates has a ticket secret of its own, made from the common one.
+ * Otherwise a client that came back with a ticket of another service, where nobody asked, would not
+ * be asked here either. */
+static bool set_ticket_key(struct tls_setup *s, const struct ticket_key *key)
+{
+    static const char label[] = "ehlock: tickets of services that ask for a certificate";
+    if (key == NULL)
+        return true;
+    s->ticket_key = (gnutls_datum_t){.data = s->ticket_bytes, .size = TICKET_KEY_SIZE};
+    memcpy(s->ticket_bytes, key->bytes, TICKET_KEY_SIZE);
+    _Static_assert(TICKET_KEY_SIZE == 64, "as long as a SHA-512");
+    return !s->ask_client_cert || gnutls_hmac_fast(GNUTLS_MAC_SHA512, key->bytes, TICKET_KEY_SIZE,
+                                                   label, sizeof label - 1, s->ticket_bytes) == 0;
+}
+
 struct tls_setup *tls_setup_create(const struct tls_params *params, char *error, size_t error_size)
 {
     const char *text = params->priority != NULL ? params->priority : tls_default_priority;
@@ -118,9 +144,14 @@ struct tls_setup *tls_setup_create(const struct tls_params *params, char *error,
         return NULL;
     }
     s->creds = params->creds;
-    if (params->ticket_key != NULL)
-        s->ticket_key = (gnutls_datum_t){.data = (unsigned char *)params->ticket_key->bytes,
-                                         .size = TICKET_KEY_SIZE};
+    s->trust = params->trust;
+    s->ask_client_cert = params->ask_client_cert;
+    if (gnutls_certificate_allocate_credentials(&s->nobody) != 0 ||
+        !set_ticket_key(s, params->ticket_key)) {
+        snprintf(error, error_size, "out of memory");
+        tls_setup_destroy(s);
+        return NULL;
+    }
     if (params->alpn != NULL)
         split_alpn(s, params->alpn);
     return s;
@@ -131,6 +162,9 @@ void tls_setup_destroy(struct tls_setup *s)
     if (s == NULL)
         return;
     gnutls_priority_deinit(s->priority);
+    if (s->nobody != NULL)
+        gnutls_certificate_free_credentials(s->nobody);
+    gnutls_memset(s->ticket_bytes, 0, sizeof s->ticket_bytes);
     free(s->alpn_text);
     free(s);
 }
@@ -235,28 +269,73 @@ static int choose_certificate(gnutls_session_t session)
                                   creds_pick(t->setup->creds, t->sni));
 }
 
-struct tls *tls_create(const struct tls_setup *setup, int fd)
+/* What servers and clients have in common. */
+static struct tls *create(const struct tls_setup *setup, int fd, unsigned flags)
 {
     struct tls *t = calloc(1, sizeof *t);
-    if (t == NULL || gnutls_init(&t->session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
-                                                  GNUTLS_NO_AUTO_SEND_TICKET) != 0)
+    if (t == NULL || gnutls_init(&t->session, flags | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) != 0 ||
+        gnutls_priority_set(t->session, setup->priority) != 0)
         _exit(EX_OSERR);
     t->setup = setup;
     t->fd = fd;
     gnutls_session_set_ptr(t->session, t);
-    if (gnutls_priority_set(t->session, setup->priority) != 0 ||
-        gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE,
-                               creds_pick(setup->creds, NULL)) != 0)
+    gnutls_transport_set_ptr(t->session, t);
+    gnutls_transport_set_pull_function(t->session, pull);
+    gnutls_transport_set_vec_push_function(t->session, vec_push);
+    return t;
+}
+
+static void must(int r)
+{
+    if (r != 0)
         _exit(EX_OSERR);
+}
+
+struct tls *tls_create(const struct tls_setup *setup, int fd)
+{
+    struct tls *t = create(setup, fd, GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET);
+    t->peer = "client";
+    must(
+        gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, creds_pick(setup->creds, NULL)));
     gnutls_handshake_set_post_client_hello_function(t->session, choose_certificate);
     if (setup->ticket_key.data != NULL)
         gnutls_session_ticket_enable_server(t->session, &setup->ticket_key);
     if (setup->n_alpn > 0)
         gnutls_alpn_set_protocols(t->session, setup->alpn, setup->n_alpn, GNUTLS_ALPN_MANDATORY);
-    gnutls_certificate_server_set_request(t->session, GNUTLS_CERT_IGNORE);
-    gnutls_transport_set_ptr(t->session, t);
-    gnutls_transport_set_pull_function(t->session, pull);
-    gnutls_transport_set_vec_push_function(t->session, vec_push);
+    gnutls_certificate_server_set_request(t->session, setup->ask_client_cert ? GNUTLS_CERT_REQUEST
+                                                                             : GNUTLS_CERT_IGNORE);
+    return t;
+}
+
+static void set_server_name(struct tls *t, const char *name)
+{
+    size_t len = name != NULL ? strlen(name) : 0;
+    if (len > 0 && name[len - 1] == '.')
+        len--;
+    if (len == 0 || names_is_address(name))
+        return;
+    int r = len <= NAME_MAX_LEN ? gnutls_server_name_set(t->session, GNUTLS_NAME_DNS, name, len)
+                                : GNUTLS_E_INVALID_REQUEST;
+    if (r == 0) {
+        memcpy(t->sni, name, len);
+        return;
+    }
+    snprintf(t->error, sizeof t->error, "the server's name is no DNS name: %s", gnutls_strerror(r));
+    t->failed = true;
+}
+
+struct tls *tls_create_client(const struct tls_setup *setup, int fd, const char *server_name)
+{
+    /* The certificate is sent whatever authorities the server names: it knows best whom it lets in,
+     * and its list is often wrong. */
+    struct tls *t = create(setup, fd, GNUTLS_CLIENT | GNUTLS_NO_TICKETS | GNUTLS_FORCE_CLIENT_CERT);
+    bool has_certificate = setup->creds != NULL && creds_count(setup->creds) > 0;
+    t->peer = "server";
+    must(gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE,
+                                has_certificate ? creds_pick(setup->creds, NULL) : setup->nobody));
+    if (setup->n_alpn > 0)
+        must(gnutls_alpn_set_protocols(t->session, setup->alpn, setup->n_alpn, 0));
+    set_server_name(t, server_name);
     return t;
 }
 
@@ -301,30 +380,30 @@ static void explain_alert(struct tls *t, gnutls_alert_description_t alert)
     bool distrust = alert == GNUTLS_A_UNKNOWN_CA || alert == GNUTLS_A_BAD_CERTIFICATE ||
                     alert == GNUTLS_A_CERTIFICATE_EXPIRED || alert == GNUTLS_A_CERTIFICATE_UNKNOWN;
     const char *name = gnutls_alert_get_name(alert);
-    snprintf(t->error, sizeof t->error, "client sent the alert '%s'%s", name != NULL ? name : "?",
-             distrust ? ": it does not trust our certificate" : "");
+    snprintf(t->error, sizeof t->error, "%s sent the alert '%s'%s", t->peer,
+             name != NULL ? name : "?", distrust ? ": it does not trust our certificate" : "");
 }
 
 /* What a failed handshake means to somebody who has to mend it. */
 static void explain(struct tls *t, int r)
 {
-    const char *text = NULL;
+    const char *text = NULL, *did = NULL; /* one of the two, the second about the peer */
     switch (r) {
     case GNUTLS_E_PREMATURE_TERMINATION:
     case GNUTLS_E_PULL_ERROR:
     case GNUTLS_E_PUSH_ERROR:
-        text = t->heard ? "client closed the connection during the handshake"
-                        : "client closed the connection without beginning a handshake";
+        did = t->heard ? "closed the connection during the handshake"
+                       : "closed the connection without beginning a handshake";
         break;
     case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
     case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
     case GNUTLS_E_RECORD_LIMIT_REACHED:
     case GNUTLS_E_RECORD_OVERFLOW:
-        text = "client sent something other than TLS, or a version of TLS that is not enabled";
+        did = "sent something other than TLS, or a version of TLS that is not enabled";
         break;
     case GNUTLS_E_UNEXPECTED_PACKET:
     case GNUTLS_E_UNEXPECTED_HANDSHAKE_PACKET:
-        text = "client sent something out of order";
+        did = "sent something out of order, or something other than TLS";
         break;
     case GNUTLS_E_NO_CIPHER_SUITES:
     case GNUTLS_E_UNKNOWN_CIPHER_SUITE:
@@ -336,10 +415,10 @@ static void explain(struct tls *t, int r)
         break;
     case GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
     case GNUTLS_E_INCOMPATIBLE_SIG_WITH_KEY:
-        text = "client takes no signature that our key can make";
+        did = "takes no signature that our key can make";
         break;
     case GNUTLS_E_NO_APPLICATION_PROTOCOL:
-        text = "client asked for another protocol by ALPN";
+        did = "asked for another protocol by ALPN";
         break;
     case GNUTLS_E_DECRYPTION_FAILED:
     case GNUTLS_E_BAD_COOKIE:
@@ -353,6 +432,8 @@ static void explain(struct tls *t, int r)
     if (r == GNUTLS_E_FATAL_ALERT_RECEIVED ||
         (r == GNUTLS_E_DECRYPTION_FAILED && !t->done && was_clear_alert(t, &alert)))
         explain_alert(t, alert);
+    else if (did != NULL)
+        snprintf(t->error, sizeof t->error, "%s %s (%s)", t->peer, did, gnutls_strerror(r));
     else
         snprintf(t->error, sizeof t->error, "%s (%s)", text != NULL ? text : gnutls_strerror(r),
                  text != NULL ? gnutls_strerror(r) : gnutls_strerror_name(r));
@@ -380,6 +461,8 @@ static void remember_facts(struct tls *t)
 enum tls_result tls_handshake(struct tls *t)
 {
     int r;
+    if (t->failed)
+        return TLS_FAILED;
     do
         r = gnutls_handshake(t->session);
     while (r == GNUTLS_E_INTERRUPTED ||
@@ -402,7 +485,7 @@ enum tls_result tls_handshake(struct tls *t)
 static enum tls_result refuse_renegotiation(struct tls *t)
 {
     if (++t->renegotiations > RENEGOTIATIONS_MAX) {
-        snprintf(t->error, sizeof t->error, "client insists on renegotiation");
+        snprintf(t->error, sizeof t->error, "%s insists on renegotiation", t->peer);
         return fail(t, GNUTLS_E_REHANDSHAKE);
     }
     gnutls_alert_send(t->session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
@@ -414,9 +497,12 @@ ssize_t tls_read(struct tls *t, void *buf, size_t len)
     if (t->failed)
         return TLS_FAILED;
     for (;;) {
+        size_t before = t->in_start;
         ssize_t n = gnutls_record_recv(t->session, buf, len);
         if (n >= 0)
             return n;
+        if (n == GNUTLS_E_AGAIN && t->in_start < t->in_end && t->in_start != before)
+            continue; /* it was a session ticket, and there is more behind it */
         if (n == GNUTLS_E_AGAIN)
             return TLS_WANT_READ;
         if (n == GNUTLS_E_PREMATURE_TERMINATION || (n == GNUTLS_E_PULL_ERROR && t->at_eof))
@@ -489,13 +575,92 @@ static const char *or_dash(const char *text)
 
 void tls_get_info(const struct tls *t, struct tls_info *info)
 {
-    *info = (struct tls_info){
-        .version = "-", .cipher = "-", .group = "-", .sni = or_dash(t->sni), .alpn = "-"};
+    *info = (struct tls_info){.version = "-",
+                              .cipher = "-",
+                              .group = "-",
+                              .sni = or_dash(t->sni),
+                              .alpn = "-",
+                              .signature = "-"};
     if (!t->done)
         return;
     info->version = or_dash(gnutls_protocol_get_name(gnutls_protocol_get_version(t->session)));
     info->cipher = or_dash(gnutls_cipher_get_name(gnutls_cipher_get(t->session)));
     info->group = or_dash(gnutls_group_get_name(gnutls_group_get(t->session)));
     info->alpn = or_dash(t->alpn);
+    info->signature = or_dash(gnutls_sign_get_name(gnutls_sign_algorithm_get(t->session)));
+    info->cipher_bits = 8 * (unsigned)gnutls_cipher_get_key_size(gnutls_cipher_get(t->session));
     info->resumed = gnutls_session_is_resumed(t->session) != 0;
+}
+
+/* ---- certificates ---- */
+
+bool tls_verify_peer(const struct tls *t, const struct verify_rules *rules, struct verdict *verdict)
+{
+    struct verify_bytes chain[PEER_CHAIN_MAX];
+    struct verify_peer peer = {.chain = chain};
+    unsigned n = 0;
+    const gnutls_datum_t *list = t->done ? gnutls_certificate_get_peers(t->session, &n) : NULL;
+    gnutls_datum_t staple = {0};
+    for (; list != NULL && peer.n_chain < n && peer.n_chain < PEER_CHAIN_MAX; peer.n_chain++)
+        chain[peer.n_chain] =
+            (struct verify_bytes){.data = list[peer.n_chain].data, .len = list[peer.n_chain].size};
+    if (list != NULL && gnutls_ocsp_status_request_get(t->session, &staple) == 0)
+        peer.staple = (struct verify_bytes){.data = staple.data, .len = staple.size};
+    return verify_chain(t->setup->trust, rules, &peer, time(NULL), verdict);
+}
+
+/* NULL when it cannot be read. */
+static gnutls_x509_crt_t read_certificate(const gnutls_datum_t *der)
+{
+    gnutls_x509_crt_t crt;
+    if (der == NULL || gnutls_x509_crt_init(&crt) != 0)
+        return NULL;
+    if (gnutls_x509_crt_import(crt, der, GNUTLS_X509_FMT_DER) == 0)
+        return crt;
+    gnutls_x509_crt_deinit(crt);
+    return NULL;
+}
+
+static void describe_ours(struct tls_certificates *out, gnutls_x509_crt_t crt)
+{
+    int key = gnutls_x509_crt_get_pk_algorithm(crt, &out->our_key_bits);
+    int signature = gnutls_x509_crt_get_signature_algorithm(crt);
+    out->our_key = or_dash(gnutls_pk_get_name((gnutls_pk_algorithm_t)key));
+    out->our_signature = or_dash(gnutls_sign_get_name((gnutls_sign_algorithm_t)signature));
+}
+
+static void describe_peer(struct tls_certificates *out, gnutls_x509_crt_t crt)
+{
+    out->peer_presented = true;
+    describe_hash_text(crt, false, out->peer_sha256);
+    describe_hash_text(crt, true, out->peer_spki_sha256);
+    describe_name(crt, out->peer_name, sizeof out->peer_name);
+    describe_common_name(crt, out->peer_common_name, sizeof out->peer_common_name);
+    describe_subject(crt, out->peer_subject, sizeof out->peer_subject);
+    describe_issuer(crt, out->peer_issuer, sizeof out->peer_issuer);
+}
+
+void tls_get_certificates(const struct tls *t, struct tls_certificates *out)
+{
+    *out = (struct tls_certificates){.our_signature = "-",
+                                     .our_key = "-",
+                                     .peer_sha256 = "-",
+                                     .peer_spki_sha256 = "-",
+                                     .peer_name = "-",
+                                     .peer_common_name = "-",
+                                     .peer_subject = "-",
+                                     .peer_issuer = "-"};
+    unsigned n = 0;
+    if (!t->done)
+        return;
+    gnutls_x509_crt_t ours = read_certificate(gnutls_certificate_get_ours(t->session));
+    gnutls_x509_crt_t theirs = read_certificate(gnutls_certificate_get_peers(t->session, &n));
+    if (ours != NULL) {
+        describe_ours(out, ours);
+        gnutls_x509_crt_deinit(ours);
+    }
+    if (theirs != NULL) {
+        describe_peer(out, theirs);
+        gnutls_x509_crt_deinit(theirs);
+    }
 }

@@ -14,6 +14,9 @@
 
 struct creds;
 struct ticket_key;
+struct trust;
+struct verdict;
+struct verify_rules;
 
 enum tls_result {
     TLS_OK = 0,
@@ -25,10 +28,20 @@ enum tls_result {
 
 /* What all sessions of a service share. Made before the fork. */
 struct tls_params {
-    const char *priority;      /* GnuTLS priority string; NULL: tls_default_priority */
-    const char *alpn;          /* accepted names separated by blanks (RFC 7301); NULL: any */
-    const struct creds *creds; /* borrowed */
-    const struct ticket_key *ticket_key; /* borrowed; NULL: no resumption */
+    const char *priority; /* GnuTLS priority string; NULL: tls_default_priority */
+    /* Names separated by blanks (RFC 7301). Server: a client that sends names must send one of
+     * these; NULL: any. Client: the names to offer; NULL: none. */
+    const char *alpn;
+    /* Borrowed. Server: its certificates. Client: what it shows to a server that asks; NULL or
+     * empty: nothing. */
+    const struct creds *creds;
+    const struct trust *trust; /* borrowed, for tls_verify_peer; NULL: nobody */
+    /* Servers only. Borrowed; NULL: no resumption. */
+    const struct ticket_key *ticket_key;
+    /* Servers only: ask for a certificate. A client may send none, and what it sends does not
+     * disturb the handshake: it is for tls_verify_peer to judge (RFC 3207 §4.1). The authorities
+     * named in the request are those of creds_announce. */
+    bool ask_client_cert;
 };
 struct tls_setup;
 
@@ -50,6 +63,17 @@ struct tls;
 /* A server's session over the connected descriptor (borrowed, non-blocking). Dies when out of
  * memory. */
 struct tls *tls_create(const struct tls_setup *setup, int fd);
+
+/* The same for a client. `server_name` (UTF-8 or ASCII; NULL: none) is sent as SNI unless it is an
+ * address literal, without a dot at its end (RFC 6066 §3); one that cannot be a DNS name makes
+ * tls_handshake fail. A stapled OCSP response is asked for. Sessions are not resumed.
+ *
+ * Anybody is taken for the server: when tls_handshake is done, call tls_verify_peer before a byte
+ * is read or written. The end of the handshake is then still here, and leaves with the first bytes
+ * written, or with tls_flush.
+ * Bugs: an Ed25519 key (keeper.h) cannot answer to a server that asks for a certificate in TLS 1.2:
+ * the handshake fails. */
+struct tls *tls_create_client(const struct tls_setup *setup, int fd, const char *server_name);
 void tls_destroy(struct tls *t);
 
 /* Bytes that were received before TLS was due: the handshake reads them first (RFC 9051 §6.2.1),
@@ -76,11 +100,35 @@ void tls_bye(struct tls *t);
 /* Why it failed, in words for an administrator; "" when it has not. */
 const char *tls_error(const struct tls *t);
 
-/* Facts for the log. Strings live as long as `t`; "-" where there is nothing to say. */
+/* Judges, after the handshake and at the present time, what the peer presented (verify.h). A peer
+ * that presented nothing is VERDICT_NO_CERTIFICATE whatever the rules are. A resumed session
+ * carries the certificates of the first one, and they are judged anew: neither a verdict nor rules
+ * are remembered. True: VERDICT_OK. */
+bool tls_verify_peer(const struct tls *t, const struct verify_rules *rules,
+                     struct verdict *verdict);
+
+/* Facts for the log. Strings live as long as `t`; "-" where there is nothing to say. Names that a
+ * peer chose (sni, alpn) are as they came. */
 struct tls_info {
     const char *version, *cipher, *group, *sni, *alpn;
+    const char *signature; /* of the server in the handshake ("ECDSA-SECP256R1-SHA256") */
+    unsigned cipher_bits;
     bool resumed;
 };
 void tls_get_info(const struct tls *t, struct tls_info *info);
+
+/* The certificates of both sides, for those who pass them on. "-" and 0 where there is none.
+ * Printable; peers chose these texts. Reads the certificates anew each time it is called. */
+struct tls_certificates {
+    /* Ours: how it was signed ("ECDSA-SHA256"), its key ("EC/ECDSA", "RSA") and the bits of that.
+     */
+    const char *our_signature, *our_key;
+    unsigned our_key_bits;
+    bool peer_presented;
+    char peer_sha256[65], peer_spki_sha256[65]; /* hexadecimal, as pins have it (pin.h) */
+    char peer_name[256];                        /* first subjectAltName, else common name */
+    char peer_common_name[256], peer_subject[256], peer_issuer[256]; /* the last two: RFC 4514 */
+};
+void tls_get_certificates(const struct tls *t, struct tls_certificates *out);
 
 #endif

@@ -64,6 +64,17 @@ static void what_a_client_signs_is_not(void **state)
     assert_false(may_sign(text, certificate_verify(text, "client", 32)));
 }
 
+static void key_of_a_client_signs_what_a_client_signs(void **state)
+{
+    (void)state;
+    unsigned char text[512];
+    for (size_t hash = 0; hash <= 128; hash++)
+        assert_int_equal(keeper_may_sign_as_client(text, certificate_verify(text, "client", hash)),
+                         hash == 32 || hash == 48);
+    assert_false(keeper_may_sign_as_client(text, certificate_verify(text, "server", 32)));
+    assert_false(keeper_may_sign_as_client(text, key_exchange(text, 32)));
+}
+
 /* Any one byte of the context or of the blanks changed: not a CertificateVerify. */
 static void every_byte_before_the_hash_counts(void **state)
 {
@@ -119,6 +130,7 @@ int main(void)
         cmocka_unit_test(what_a_tls13_server_signs_is_signed),
         cmocka_unit_test(no_other_length_of_hash_is_signed),
         cmocka_unit_test(what_a_client_signs_is_not),
+        cmocka_unit_test(key_of_a_client_signs_what_a_client_signs),
         cmocka_unit_test(every_byte_before_the_hash_counts),
         cmocka_unit_test(what_a_tls12_server_signs_is_signed),
         cmocka_unit_test(key_exchange_of_another_form_is_not),
