@@ -68,8 +68,8 @@ def short(number):
 
 def large(count=40000):
     """Some 3 MB, dots at the beginnings of lines now and then."""
-    return HEADER + b"".join(b"%sligne \xc3\xa0 part %d %s\r\n" % (b"." * (n % 7 == 0), n, b"z" * (n % 130))
-                             for n in range(count))
+    return message([b"%s%d \xe2\x80\x93 %s" % (b"." * (n % 7 == 0), n, b"z" * (n % 130))
+                    for n in range(count)])
 
 
 def crlf(data):
@@ -89,6 +89,11 @@ def stuffed(data):
 
 def unstuffed(data):
     return (b"\r\n" + data).replace(b"\r\n..", b"\r\n.")[2:]
+
+
+def received_text(arrived):
+    """The text of a message that a recorder has, which has dots doubled if it came by DATA."""
+    return arrived.body if arrived.chunks else unstuffed(arrived.body)
 
 
 def header_names(block):

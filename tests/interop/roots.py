@@ -239,12 +239,12 @@ class Root:
         """A program with pipes to talk through."""
         return subprocess.Popen(self._command(["timeout", "-k", "5", 60, *args]),
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, env=self._env(env), cwd="/")
+                                stderr=subprocess.PIPE, env=self._env(env), cwd="/")
 
     def spawn(self, *args, env=None):
-        """A daemon that stays in the foreground."""
+        """A daemon that stays in the foreground, at the head of a process group."""
         process = subprocess.Popen(
-            self._command(["sh", "-c", 'echo $$; exec "$@"', "sh", *args]),
+            self._command(["setsid", "sh", "-c", 'echo $$; exec "$@"', "sh", *args]),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=self._env(env), cwd="/")
         pid = int(process.stdout.readline())

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: ISC
 """Real mail servers without TLS behind ehlock: what they say and what they get stays the same."""
 
+import base64
+
 import pytest
 
 import mtas
@@ -128,6 +130,41 @@ def test_large_message_arrives_byte_for_byte(mta, proxy, pki):
         client.send_message(SENDER, [mta.rcpt], stuffed(sent))
         client.quit()
     assert_same(mta.arrived()[0], sent, mta.trace)
+
+
+def test_message_in_chunks_arrives_byte_for_byte(mta, proxy, pki):
+    """BDAT (RFC 3030). To servers that do not offer it we do not pass it, either."""
+    sent = whole_message(mta)
+    head, tail = sent[:1000], sent[1000:]
+    with Client.secured(proxy.address, context(pki)) as client:
+        assert ("CHUNKING" in {verb(k) for k in client.keywords}) == mta.chunking
+        client.envelope(SENDER, [mta.rcpt])
+        client.send(b"BDAT %d\r\n" % len(head) + head)
+        first = client.read_reply().code
+        client.send(b"BDAT %d LAST\r\n" % len(tail) + tail)
+        last = client.read_reply().code
+        client.quit()
+    assert (first, last) == ((250, 250) if mta.chunking else (503, 503))
+    if mta.chunking:
+        assert_same(mta.arrived()[0], sent, mta.trace)
+    assert proxy.summary()["accepted"] == str(int(mta.chunking))
+
+
+def test_auth_is_hidden_in_clear_and_reaches_the_server_under_tls(mta, proxy, pki):
+    shown = [k for k in direct_keywords(mta) if verb(k) == "AUTH"]
+    assert shown or not mta.user
+    right = base64.b64encode("\0".join(("", *(mta.user or ("x", "y")))).encode()).decode()
+    wrong = base64.b64encode(b"\0tester\0another secret").decode()
+    with Client(proxy.address) as client:
+        assert not [k for k in client.ehlo() if verb(k) == "AUTH"]
+        assert client.command(f"AUTH PLAIN {right}").code == 530
+        client.quit()
+    with Client.secured(proxy.address, context(pki)) as client:
+        assert [k for k in client.keywords if verb(k) == "AUTH"] == shown
+        if mta.user:
+            assert client.command(f"AUTH PLAIN {wrong}").code == 535
+            assert client.command(f"AUTH PLAIN {right}").code == 235
+        client.quit()
 
 
 def test_refused_recipient_is_the_backends_own_words(mta, proxy, pki):
