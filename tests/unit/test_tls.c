@@ -42,6 +42,9 @@ enum who {
     STRANGER,
     ED25519_SERVER,
     RSA_SERVER,
+    WEAK_RSA,
+    EXPIRED,
+    FOR_SERVERS,
     N_WHO
 };
 
@@ -71,6 +74,15 @@ static const struct {
                   .spec = {.dns = {"client.example.org"}},
                   .for_client = true,
                   .by_stranger = true},
+    [WEAK_RSA] = {.file = "weak.pem",
+                  .spec = {.dns = {"client.example.org"}, .key = PKI_RSA1024},
+                  .for_client = true},
+    [EXPIRED] = {.file = "expired.pem",
+                 .spec = {.dns = {"client.example.org"}, .from_days = -9, .until_days = -1},
+                 .for_client = true},
+    [FOR_SERVERS] = {.file = "servers.pem",
+                     .spec = {.dns = {"client.example.org"}, .purpose = {GNUTLS_KP_TLS_WWW_SERVER}},
+                     .for_client = true},
     [RSA_SERVER] = {.file = "rsa-server.pem",
                     .spec = {.dns = {"mx.example.org"}, .key = PKI_RSA2048}},
     [ED25519_SERVER] = {.file = "wrong.pem",
@@ -379,6 +391,16 @@ static const struct client_row client_rows[] = {
     {"tls12-of-a-stranger",
      {FOR(TLS12_ONLY), .ask = true, .client = STRANGER},
      VERDICT_UNKNOWN_ISSUER},
+    {"tls13-weak", {FOR(TLS13_ONLY), .ask = true, .client = WEAK_RSA}, VERDICT_WEAK},
+    {"tls13-expired", {FOR(TLS13_ONLY), .ask = true, .client = EXPIRED}, VERDICT_EXPIRED},
+    {"tls13-for-servers-only",
+     {FOR(TLS13_ONLY), .ask = true, .client = FOR_SERVERS},
+     VERDICT_WRONG_PURPOSE},
+    {"tls12-weak", {FOR(TLS12_ONLY), .ask = true, .client = WEAK_RSA}, VERDICT_WEAK},
+    {"tls12-expired", {FOR(TLS12_ONLY), .ask = true, .client = EXPIRED}, VERDICT_EXPIRED},
+    {"tls12-for-servers-only",
+     {FOR(TLS12_ONLY), .ask = true, .client = FOR_SERVERS},
+     VERDICT_WRONG_PURPOSE},
     {"default-priority", {.ask = true, .client = P256}, VERDICT_OK},
 };
 
