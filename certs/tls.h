@@ -40,7 +40,8 @@ struct tls_params {
     const struct ticket_key *ticket_key;
     /* Servers only: ask for a certificate. A client may send none, and what it sends does not
      * disturb the handshake: it is for tls_verify_peer to judge (RFC 3207 §4.1). The authorities
-     * named in the request are those of creds_announce. */
+     * named in the request are those of creds_announce.
+     * Bugs: what is no certificate, or comes without the proof of its key, ends the handshake. */
     bool ask_client_cert;
 };
 struct tls_setup;
