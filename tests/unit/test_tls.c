@@ -156,10 +156,8 @@ _Noreturn static void be_keeper(const struct place *p, const int requests[N_WHO]
                                          .cert_where = "test",
                                          .key_where = "test",
                                          .ocsp_where = "test"};
-        groups[i] = (struct key_group){.sources = &sources[i],
-                                       .count = 1,
-                                       .request_fd = requests[i],
-                                       .max_requests = 10000};
+        groups[i] = (struct key_group){
+            .sources = &sources[i], .count = 1, .request_fd = requests[i], .max_requests = 10000};
     }
     struct keeper *k = keeper_load(groups, N_WHO, report_fd);
     close(report_fd);
