@@ -107,7 +107,7 @@ static int by_number(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-static void close_others(int *keep, size_t n)
+void jail_close_others(int *keep, size_t n)
 {
     unsigned from = 3;
     qsort(keep, n, sizeof *keep, by_number);
@@ -145,7 +145,7 @@ const char *jail_enter(const struct jail *j, int *keep, size_t n, bool locked, u
     bool chrooted = (locked || j->given) && j->root_fd >= 0;
     if (chrooted && (fchdir(j->root_fd) != 0 || chroot(".") != 0))
         return "chroot";
-    close_others(keep, n); /* the way back through root_fd goes here */
+    jail_close_others(keep, n); /* the way back through root_fd goes here */
     if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, max_fds))
         return "setrlimit";
     if (j->root) {

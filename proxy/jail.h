@@ -25,9 +25,11 @@ struct jail {
 const char *jail_prepare(struct jail *j, const char *user, const char *group, const char *directory,
                          char *error, size_t error_size);
 
-/* Closes all descriptors but those `n` in `keep` (it is sorted; -1 is passed over) and 0, 1, 2;
- * then chroot (if `locked`), groups, gid, uid, limits, no_new_privs; then the proof. Returns NULL,
- * or what failed: the caller must not go on then. */
+/* Closes all descriptors but those `n` in `keep` (it is sorted; -1 is passed over) and 0, 1, 2. */
+void jail_close_others(int *keep, size_t n);
+
+/* jail_close_others, then chroot (if `locked`), groups, gid, uid, limits, no_new_privs; then the
+ * proof. Returns NULL, or what failed: the caller must not go on then. */
 const char *jail_enter(const struct jail *j, int *keep, size_t n, bool locked, unsigned max_fds);
 
 #endif

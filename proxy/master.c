@@ -25,6 +25,7 @@
 #include "proxy/jail.h"
 #include "proxy/log.h"
 #include "proxy/pool.h"
+#include "proxy/spawner.h"
 #include "proxy/title.h"
 #include "proxy/worker.h"
 
@@ -61,6 +62,9 @@ struct master {
     pid_t keeper;       /* 0: none */
     int keeper_stop_fd; /* closed, it ends the keeper */
     int64_t keeper_not_before;
+    pid_t spawner;       /* 0: none, or none is needed */
+    int spawner_stop_fd; /* closed, it ends the programs and the spawner */
+    int64_t spawner_not_before;
     int notify_fd, signal_fd;
     int cancel_fds[2]; /* [1] closed, all sessions end */
 };
@@ -238,6 +242,101 @@ static void stop_keeper(struct master *m)
     m->keeper = 0;
 }
 
+/* ---- the spawner ---- */
+
+enum { SPAWNER_STOP_MS = 6000 }; /* for the spawner to end its programs */
+
+/* What the spawner serves; `out` may be NULL. */
+static size_t collect_programs(const struct master *m, struct spawner_service *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_pools; i++) {
+        const struct pool *p = &m->pools[i];
+        if (p->program.path == NULL)
+            continue;
+        if (out != NULL)
+            out[n] = (struct spawner_service){.name = p->service->name,
+                                              .program = &p->program,
+                                              .request_fd = p->spawn_fds[1],
+                                              .limit = (size_t)p->service->max_connections,
+                                              .end_seconds = (unsigned)p->service->timeout_close};
+        n++;
+    }
+    return n;
+}
+
+_Noreturn static void spawner_main(const struct master *m, size_t n, int stop_fd)
+{
+    struct spawner_service *services = memory_alloc(n * sizeof *services);
+    title_set("spawner");
+    prctl(PR_SET_DUMPABLE, 0); /* it has our rights: no other process may look into it */
+    detach(m->background);
+    collect_programs(m, services);
+    spawner_serve(services, n, stop_fd);
+    free(services);
+    _exit(0);
+}
+
+/* Forks a spawner, if a service needs one and there is none. */
+static void keep_spawner(struct master *m)
+{
+    int stop[2];
+    size_t n = collect_programs(m, NULL);
+    if (n == 0 || m->spawner > 0 || now() < m->spawner_not_before)
+        return;
+    m->spawner_not_before = now() + TICK_MS;
+    close_fd(&m->spawner_stop_fd);
+    if (pipe2(stop, O_CLOEXEC) != 0) {
+        log_error_errno("the spawner cannot be started");
+        return;
+    }
+    m->spawner = fork();
+    if (m->spawner == 0) {
+        close(stop[1]);
+        spawner_main(m, n, stop[0]);
+    }
+    close(stop[0]);
+    m->spawner_stop_fd = stop[1];
+    if (m->spawner < 0) {
+        log_error_errno("the spawner cannot be started");
+        m->spawner = 0;
+    }
+}
+
+/* It ends its programs first, which takes a moment if they do not want to. */
+static void stop_spawner(struct master *m)
+{
+    const struct timespec moment = {.tv_nsec = 10000000};
+    int64_t deadline = now() + SPAWNER_STOP_MS;
+    close_fd(&m->spawner_stop_fd);
+    while (m->spawner > 0 && waitpid(m->spawner, NULL, WNOHANG) == 0) {
+        if (now() >= deadline) {
+            log_error("the spawner does not end, and is killed");
+            kill(m->spawner, SIGKILL);
+            waitpid(m->spawner, NULL, 0);
+            break;
+        }
+        nanosleep(&moment, NULL);
+    }
+    m->spawner = 0;
+}
+
+static bool make_program(struct master *m, struct pool *p, char *error, size_t size)
+{
+    char reason[400];
+    const char *wrong = program_prepare(&p->program, p->service, &m->jail, reason, sizeof reason);
+    if (wrong != NULL) {
+        snprintf(error, size, "%s: %s: %s", config_where(m->config, p->service, wrong), wrong,
+                 reason);
+        return false;
+    }
+    if (p->program.path == NULL ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p->spawn_fds) == 0)
+        return true;
+    snprintf(error, size, "[%s]: %s", p->service->name, strerror(errno));
+    return false;
+}
+
 /* ---- TLS of the services ---- */
 
 static bool make_tls(struct master *m, char *error, size_t size)
@@ -315,10 +414,11 @@ static bool make_pool(struct master *m, const struct service *s, char *error, si
                        .policy = policy_of(m->config, s),
                        .listeners.epoll_fd = -1,
                        .request_fds = {-1, -1},
+                       .spawn_fds = {-1, -1},
                        .notify_fd = m->notify_fd,
                        .cancel_fd = m->cancel_fds[0]};
     m->max_children += most_workers(s);
-    if (!backends_resolve(&p->backends, s, error, size))
+    if (!backends_resolve(&p->backends, s, error, size) || !make_program(m, p, error, size))
         return false;
     p->stats = stats_create(most_workers(s));
     if (p->stats == NULL ||
@@ -346,6 +446,7 @@ static bool prepare(struct master *m, struct config *c, bool background, char *e
     *m = (struct master){.config = c,
                          .background = background,
                          .keeper_stop_fd = -1,
+                         .spawner_stop_fd = -1,
                          .notify_fd = -1,
                          .signal_fd = -1,
                          .cancel_fds = {-1, -1}};
@@ -373,6 +474,7 @@ static bool prepare(struct master *m, struct config *c, bool background, char *e
 
 static void take_down(struct master *m)
 {
+    stop_spawner(m);
     stop_keeper(m);
     for (size_t i = 0; i < m->n_pools; i++) {
         struct pool *p = &m->pools[i];
@@ -382,6 +484,8 @@ static void take_down(struct master *m)
         stats_destroy(p->stats);
         close_fd(&p->request_fds[0]);
         close_fd(&p->request_fds[1]);
+        close_fd(&p->spawn_fds[0]);
+        close_fd(&p->spawn_fds[1]);
     }
     close_fd(&m->notify_fd);
     close_fd(&m->signal_fd);
@@ -495,6 +599,11 @@ static bool reap(struct master *m)
             keeper_died = true;
             continue;
         }
+        if (pid == m->spawner) {
+            log_error("the spawner died: it is started again");
+            m->spawner = 0;
+            continue;
+        }
         for (size_t i = 0; i < m->n_children; i++)
             if (m->children[i].pid == pid)
                 bury(&m->children[i], status);
@@ -576,6 +685,8 @@ static int take_signal(struct master *m)
     case SIGUSR1:
         if (log_reopen() != 0)
             log_error_errno("the log file cannot be opened again");
+        if (m->spawner > 0)
+            kill(m->spawner, SIGUSR1);
         return 0;
     case SIGUSR2:
         list_sessions(m);
@@ -608,6 +719,7 @@ static void serve(struct master *m)
         bool keeper_died = reap(m);
         if (keeper_died || m->keeper == 0)
             replace_keeper(m);
+        keep_spawner(m);
         renew_ticket_key(m);
         for (size_t i = 0; i < m->n_pools; i++)
             keep_spares(m, &m->pools[i], calm);
@@ -726,11 +838,13 @@ int master_run(struct config *c, int ready_fd)
         report_certificates(&m);
         announce(&m);
         detach(m.background);
+        keep_spawner(&m);
         for (size_t i = 0; i < m.n_pools; i++)
             keep_spares(&m, &m.pools[i], true);
         tell_ready(ready_fd);
         serve(&m);
         drain(&m);
+        stop_spawner(&m);
         if (c->pid_file != NULL)
             unlink(c->pid_file);
         log_notice("stopped");

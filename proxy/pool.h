@@ -11,17 +11,20 @@
 #include "proxy/backend.h"
 #include "proxy/config.h"
 #include "proxy/listen.h"
+#include "proxy/program.h"
 #include "proxy/stats.h"
 
 struct pool {
     const struct service *service; /* borrowed from the configuration */
     struct policy policy;
     struct backends backends;
+    struct program program; /* path NULL: none */
     struct listeners listeners;
     struct creds *creds;   /* NULL: no certificate */
     struct tls_setup *tls; /* NULL: no TLS */
     struct stats *stats;
     int request_fds[2]; /* to the keeper: [0] is the workers' end, [1] the keeper's */
+    int spawn_fds[2];   /* to the spawner, likewise; -1 without a program */
     int notify_fd;      /* eventfd: "fewer idle workers than you may want" */
     int cancel_fd;      /* readable when sessions have to end now */
     unsigned max_fds;   /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
