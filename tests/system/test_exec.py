@@ -57,7 +57,8 @@ if "report" in words:
     sys.exit(0)
 if "deaf" in words:                     # ends at nothing but SIGKILL, and is not alone
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.fork()
+    while os.fork() == 0:
+        time.sleep(300)
 if "sleepy" in words:                   # ignores the end of its input, but not SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 if "die" in words:
