@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Reaching the other side: TCP or Unix socket, several addresses, failover.
+ * Reaching the other side: TCP or Unix socket, several addresses, failover; or a program.
  */
 #ifndef PROXY_BACKEND_H
 #define PROXY_BACKEND_H
@@ -11,6 +11,7 @@
 
 #include "proxy/address.h"
 #include "proxy/config.h"
+#include "proxy/environment.h"
 
 enum { BACKENDS_MAX = 64 }; /* addresses of one service */
 
@@ -19,9 +20,13 @@ struct backends {
     size_t count;
     struct address local; /* len 0: any */
     bool any_path;        /* at least one is a Unix socket */
+    /* The only "address" is a program. Workers of such a service have no use for the network but
+     * accept(2): they neither make nor connect Internet sockets. */
+    bool program;
 };
 
-/* Looks all names of `connect` (and `local`) up. False: `error` says which and why. */
+/* Looks all names of `connect` (and `local`) up. False: `error` says which and why. With `exec`
+ * there is one address, which is good for the log only. */
 bool backends_resolve(struct backends *b, const struct service *s, char *error, size_t error_size);
 
 /* Connects to the first that answers, beginning with number `first` modulo the count, each within
@@ -29,5 +34,12 @@ bool backends_resolve(struct backends *b, const struct service *s, char *error, 
  * sentence. `cancel_fd` becoming readable ends it (-1: none). */
 int backends_connect(const struct backends *b, unsigned first, unsigned seconds, int cancel_fd,
                      const struct address **chosen, char *error, size_t error_size);
+
+/* Has the spawner start the program; see proxy/spawner.h. `request_fd` is the workers' end of the
+ * socket to it. Returns a non-blocking descriptor and sets *line_fd, which is to be closed when the
+ * session is over: the program is ended some time after. Or -1, and `error` has one sentence. */
+int backends_start_program(const struct backends *b, int request_fd,
+                           const struct session_facts *facts, unsigned seconds, int cancel_fd,
+                           int *line_fd, char *error, size_t error_size);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/environment.h"
 #include "proxy/log.h"
 #include "proxy/options.h"
 
@@ -74,6 +75,7 @@ static void finish_service(struct service *s)
     for (size_t i = 0; i < s->hide.count; i++)
         pattern_destroy(s->hide.items[i]);
     free(s->hide.items);
+    arguments_finish(&s->exec_arguments);
     free(s->name);
     free(s->where);
     *s = (struct service){0};
@@ -440,14 +442,78 @@ static void check_certificates(struct config *c, const struct service *s)
                      strerror(errno));
 }
 
+/* Whether it stands in the section itself. */
+static bool is_given(const struct config *c, const struct service *s, const char *option)
+{
+    for (size_t i = 0; i < c->n_origins; i++)
+        if (c->origins[i].service == (int)(s - c->services) &&
+            strcasecmp(c->origins[i].row->name, option) == 0)
+            return true;
+    return false;
+}
+
+static void check_exec_alone(struct config *c, const struct service *s)
+{
+    const char *where = config_where(c, s, "exec");
+    if (s->connect.count > 0)
+        config_error(c, where, "exec: a service has either this or connect, which is at %s",
+                     s->connect.items[0].where);
+    if (s->failover != FAILOVER_PRIO || is_given(c, s, "failover"))
+        config_error(c, config_where(c, s, "failover"),
+                     "failover: there is nothing to choose from with exec, leave it out");
+    if (s->local != NULL)
+        config_error(c, config_where(c, s, "local"),
+                     "local: there is no connection with exec, leave it out");
+}
+
+/* A mail program that is started for a session takes it for one of a local user, who may relay. */
+static void warn_local_user(struct config *c, const struct service *s)
+{
+    if (s->protocol == NULL || arguments_use(&s->exec_arguments, VARIABLE_TCPREMOTEIP) ||
+        arguments_use(&s->exec_arguments, VARIABLE_REMOTE_HOST))
+        return;
+    for (size_t i = 0; i < s->accept.count; i++) {
+        if (address_is_local(s->accept.items[i].text))
+            continue;
+        config_warn(c, s->accept.items[i].where,
+                    "[%s] %s may take every client for a user of this machine: tell it who it is "
+                    "(Exim: -oMa ${TCPREMOTEIP}.${TCPREMOTEPORT}) or make sure that it does not "
+                    "relay, or you run an open relay",
+                    s->name, s->exec);
+        break;
+    }
+}
+
+static void check_program(struct config *c, struct service *s)
+{
+    char error[256];
+    static const char *const others[] = {"execArgs", "execUser"};
+    for (size_t i = 0; s->exec == NULL && i < 2; i++)
+        if (is_given(c, s, others[i]))
+            config_error(c, config_where(c, s, others[i]),
+                         "%s means nothing without exec = PROGRAM", others[i]);
+    if (s->exec == NULL)
+        return;
+    check_exec_alone(c, s);
+    if (s->exec_args == NULL) {
+        arguments_set(&s->exec_arguments, s->exec);
+    } else if (!arguments_parse(&s->exec_arguments, s->exec_args, environment_names, error,
+                                sizeof error)) {
+        config_error(c, config_where(c, s, "execArgs"), "execArgs: %s", error);
+        return;
+    }
+    warn_local_user(c, s);
+}
+
 static void check_combinations(struct config *c, const struct service *s)
 {
     if (s->client)
         config_error(c, config_where(c, s, "client"), "client = yes is not in this version");
     if (s->accept.count == 0)
         config_error(c, s->where, "[%s] needs accept = [HOST:]PORT", s->name);
-    if (s->connect.count == 0)
-        config_error(c, s->where, "[%s] needs connect = [HOST:]PORT, where the backend is",
+    if (s->connect.count == 0 && s->exec == NULL)
+        config_error(c, s->where,
+                     "[%s] needs connect = [HOST:]PORT, where the backend is, or exec = PROGRAM",
                      s->name);
     if (s->implicit_tls != IMPLICIT_NO && s->tls_level == TLS_LEVEL_NONE)
         config_error(c, s->where,
@@ -462,7 +528,7 @@ static void check_combinations(struct config *c, const struct service *s)
     }
     /* Everything that comes through us seems to come from us: the one way to an open relay. */
     for (size_t i = 0; i < s->accept.count; i++) {
-        if (s->protocol == NULL || address_is_local(s->accept.items[i].text))
+        if (s->protocol == NULL || s->exec != NULL || address_is_local(s->accept.items[i].text))
             continue;
         config_warn(c, s->accept.items[i].where,
                     "[%s] the backend %s sees every client as %s: make sure that it does not relay "
@@ -505,6 +571,7 @@ static void check_service(struct config *c, struct service *s)
     check_addresses(c, s);
     check_taken(c, s);
     compile_patterns(c, s);
+    check_program(c, s);
     check_certificates(c, s);
     check_combinations(c, s);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "protocols/protocol.h"
+#include "proxy/arguments.h"
 
 struct option_row;
 
@@ -33,6 +34,7 @@ struct service {
     char *name, *where;
     struct values accept, connect, cert, key, ocsp_staple, hide_capability;
     char *protocol_name, *ca_file, *priority, *local, *sni;
+    char *exec, *exec_args, *exec_user;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
     int implicit_tls_wait_ms;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
@@ -40,10 +42,11 @@ struct service {
     int timeout_connect, timeout_busy, timeout_idle, timeout_close, timeout_handshake,
         timeout_pretls;
 
-    const struct protocol *protocol; /* NULL: bytes only */
-    const char *sni_pattern;         /* of sni, behind the colon; NULL: a service of its own */
-    struct service *sni_service;     /* the one it belongs to */
-    struct pattern_list hide;        /* hide_capability, compiled */
+    const struct protocol *protocol;     /* NULL: bytes only */
+    const char *sni_pattern;             /* of sni, behind the colon; NULL: a service of its own */
+    struct service *sni_service;         /* the one it belongs to */
+    struct pattern_list hide;            /* hide_capability, compiled */
+    struct argument_list exec_arguments; /* exec_args, split; just the program without them */
 };
 
 /* Where an option was set. */

@@ -50,7 +50,7 @@ static void make_worker_walls(struct pool *p)
     uint16_t ports[BACKENDS_MAX];
     struct sandbox_needs needs = {
         .role = SANDBOX_WORKER, .bind = p->backends.local.len > 0, .ports = ports};
-    for (size_t i = 0; i < p->backends.count; i++) {
+    for (size_t i = 0; i < p->backends.count && !p->backends.program; i++) {
         const struct address *a = &p->backends.addresses[i];
         if (a->sa.ss_family == AF_UNIX)
             needs.unix_stream = true;
@@ -70,6 +70,7 @@ static bool make_pool(struct generation *g, const struct service *s, char *error
                        .listeners.epoll_fd = -1,
                        .walls.landlock_fd = -1,
                        .request_fd = -1,
+                       .spawn_fds = {-1, -1},
                        .notify_fd = g->common->notify_fd,
                        .cancel_fd = g->common->cancel_fd};
     g->max_workers += pool_most_workers(p);
@@ -151,11 +152,15 @@ struct generation *generation_create(struct config *config, const struct common 
 {
     const struct sandbox_needs keeper_needs = {.role = SANDBOX_KEEPER};
     struct generation *g = memory_alloc(sizeof *g);
-    *g = (struct generation){
-        .config = config, .common = common, .jail.root_fd = -1, .keeper_walls.landlock_fd = -1};
+    *g = (struct generation){.config = config,
+                             .common = common,
+                             .jail.root_fd = -1,
+                             .spawner.stop_fd = -1,
+                             .keeper_walls.landlock_fd = -1};
     make_walls(&g->keeper_walls, &keeper_needs, true);
     struct keyset *k = NULL;
-    if (prepare_jail(g, error, error_size) && make_pools(g, error, error_size))
+    if (prepare_jail(g, error, error_size) && make_pools(g, error, error_size) &&
+        programs_prepare(g, error, error_size))
         k = read_keys(g, error, error_size);
     if (k == NULL) {
         generation_destroy(g, true);
@@ -198,9 +203,12 @@ void generation_destroy(struct generation *g, bool wait)
     if (g == NULL)
         return;
     generation_close(g);
+    programs_stop(g, wait);
     keyset_destroy(g->keys, wait);
     for (size_t i = 0; i < g->n_pools; i++) {
         walls_destroy(&g->pools[i].walls);
+        child_close(&g->pools[i].spawn_fds[0]);
+        child_close(&g->pools[i].spawn_fds[1]);
         stats_destroy(g->pools[i].stats);
     }
     walls_destroy(&g->keeper_walls);

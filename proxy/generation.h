@@ -13,6 +13,7 @@
 #include "proxy/config.h"
 #include "proxy/keyset.h"
 #include "proxy/pool.h"
+#include "proxy/programs.h"
 
 /* What all generations share; the master's, made before the first. */
 struct common {
@@ -32,7 +33,8 @@ struct generation {
     size_t n_pools;
     size_t max_workers;  /* of all pools together */
     struct keyset *keys; /* those that new workers get */
-    unsigned live;       /* workers */
+    struct spawner_child spawner;
+    unsigned live; /* workers */
     struct generation *next;
 };
 

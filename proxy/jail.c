@@ -108,7 +108,7 @@ static int by_number(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-static void close_others(int *keep, size_t n)
+void jail_close_others(int *keep, size_t n)
 {
     unsigned from = 3;
     qsort(keep, n, sizeof *keep, by_number);
@@ -196,7 +196,7 @@ const char *jail_enter(const struct jail *j, const struct descent *d)
     bool chrooted = (!d->no_chroot || j->given) && j->root_fd >= 0;
     if (chrooted && (fchdir(j->root_fd) != 0 || chroot(".") != 0))
         return "chroot";
-    close_others(d->keep, d->n_keep); /* the way back through root_fd goes here */
+    jail_close_others(d->keep, d->n_keep); /* the way back through root_fd goes here */
     if (!set_limits(d))
         return "setrlimit";
     if (j->root) {

@@ -38,6 +38,9 @@ void walls_create(struct walls *w, const struct sandbox_needs *needs, char *miss
                   size_t missing_size);
 void walls_destroy(struct walls *w);
 
+/* Closes all descriptors but those `n` in `keep` (it is sorted; -1 is passed over) and 0, 1, 2. */
+void jail_close_others(int *keep, size_t n);
+
 /* One descent. */
 struct descent {
     int *keep; /* descriptors that are not closed, beside 0, 1, 2 (sorted here; -1 passed over) */

@@ -160,7 +160,7 @@ static void bury_worker(struct child *c, int status)
 
 static void bury_keeper(struct master *m, pid_t pid, int status)
 {
-    if (!keyset_bury(m->current->keys, pid))
+    if (programs_bury(m->current, pid) || !keyset_bury(m->current->keys, pid))
         return; /* one that had been told to end */
     if (WIFSIGNALED(status))
         log_error("keeper %d was killed by signal %d (%s)", (int)pid, WTERMSIG(status),
@@ -404,6 +404,7 @@ static void adopt(struct master *m, struct generation *new)
 {
     struct generation *old = m->current;
     m->current = new;
+    programs_keep(new);
     m->timeout_drain = (unsigned)new->config->timeout_drain;
     keep_all_spares(m, true);
     generation_close(old);
@@ -474,6 +475,7 @@ static int take_signal(struct master *m)
     case SIGUSR1:
         if (log_reopen() != 0)
             log_error_errno("the log file cannot be opened again");
+        programs_reopen_log(m->current);
         return 0;
     case SIGUSR2:
         list_sessions(m);
@@ -519,6 +521,7 @@ static void serve(struct master *m)
     do {
         reap(m);
         look_after_keepers(m);
+        programs_keep(m->current);
         tick(m);
         drop_unused(m);
         keep_all_spares(m, calm);
@@ -693,6 +696,7 @@ int master_run(struct config *c, const char *file, int ready_fd)
         keyset_report(m.current->keys);
         announce(m.current);
         child_detach(m.common.background);
+        programs_keep(m.current);
         keep_all_spares(&m, true);
         tell_ready(ready_fd);
         serve(&m);

@@ -12,6 +12,7 @@
 #include "proxy/config.h"
 #include "proxy/jail.h"
 #include "proxy/listen.h"
+#include "proxy/program.h"
 #include "proxy/stats.h"
 
 struct generation;
@@ -21,6 +22,7 @@ struct pool {
     const struct service *service; /* borrowed from the configuration */
     struct policy policy;
     struct backends backends;
+    struct program program; /* path NULL: none */
     struct listeners listeners;
     struct stats *stats;
     /* Those of the current keyset, borrowed: */
@@ -28,6 +30,7 @@ struct pool {
     int request_fd;        /* the workers' end of the socket to the keepers */
     int notify_fd;         /* eventfd: "fewer idle workers than you may want" */
     int cancel_fd;         /* readable when sessions have to end now */
+    int spawn_fds[2];      /* to the spawner: [0] is the workers' end; -1 without a program */
     struct walls walls;    /* around the workers */
     unsigned max_fds;      /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
     /* The master's own: */

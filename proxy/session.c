@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy/child.h"
 #include "proxy/log.h"
 #include "proxy/pump.h"
 #include "proxy/transport.h"
@@ -24,6 +25,7 @@ struct session {
     const struct address *peer;
     const struct address *backend_address; /* NULL until there is one */
     int client_fd, backend_fd;             /* -1: none */
+    int line_fd;                           /* to the spawner, until the session is over; -1 */
     struct wire client, backend;
     struct tls *tls;
     struct dialogue dialogue;
@@ -178,15 +180,43 @@ static void tell_sorry(struct session *s, const char *text)
     (void)wire_flush(&s->client, deadline);
 }
 
-static bool connect_backend(struct session *s)
+static int connect_socket(struct session *s, char *error, size_t size)
 {
     const struct service *service = s->pool->service;
     unsigned first =
         service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1) : 0;
-    char error[200];
     s->dialogue.step = "connecting to the backend";
-    s->backend_fd = backends_connect(&s->pool->backends, first, (unsigned)service->timeout_connect,
-                                     s->pool->cancel_fd, &s->backend_address, error, sizeof error);
+    return backends_connect(&s->pool->backends, first, (unsigned)service->timeout_connect,
+                            s->pool->cancel_fd, &s->backend_address, error, size);
+}
+
+static int start_program(struct session *s, char *error, size_t size)
+{
+    const struct pool *p = s->pool;
+    struct address local = {.len = sizeof local.sa};
+    struct session_facts facts;
+    struct tls_info tls;
+    s->dialogue.step = "starting the program";
+    if (getsockname(s->client_fd, (struct sockaddr *)&local.sa, &local.len) != 0) {
+        snprintf(error, size, "the client is gone");
+        return -1;
+    }
+    if (s->dialogue.tls_active)
+        tls_get_info(s->tls, &tls);
+    session_facts_set(&facts, s->peer, &local, s->dialogue.tls_active ? &tls : NULL);
+    int fd = backends_start_program(&p->backends, p->spawn_fds[0], &facts,
+                                    (unsigned)p->service->timeout_connect, p->cancel_fd,
+                                    &s->line_fd, error, size);
+    if (fd >= 0)
+        s->backend_address = &p->backends.addresses[0];
+    return fd;
+}
+
+static bool connect_backend(struct session *s)
+{
+    char error[200];
+    s->backend_fd = s->pool->backends.program ? start_program(s, error, sizeof error)
+                                              : connect_socket(s, error, sizeof error);
     if (s->backend_fd < 0) {
         finish_with(s, DIALOGUE_LOST, "%s", error);
         return false;
@@ -208,6 +238,7 @@ static bool dialogue_renew_backend(struct dialogue *d)
 {
     struct session *s = d->session;
     close(s->backend_fd);
+    child_close(&s->line_fd);
     wire_finish(&s->backend);
     return connect_backend(s);
 }
@@ -315,6 +346,7 @@ static void close_both(struct session *s)
 {
     if (s->backend_fd >= 0)
         close(s->backend_fd);
+    child_close(&s->line_fd);
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
     if (s->dialogue.tls_active) {
         tls_last_words(s->tls);
@@ -334,6 +366,7 @@ void session_run(struct pool *pool, int fd, const struct address *client, const 
                         .peer = client,
                         .client_fd = fd,
                         .backend_fd = -1,
+                        .line_fd = -1,
                         .end = DIALOGUE_LOST,
                         .refused = refusal != NULL,
                         .began = wire_now()};

@@ -50,12 +50,13 @@ static void set_signals(struct listeners *listeners)
 
 static void enter_jail(struct pool *pool, const struct jail *jail)
 {
-    int keep[LISTENERS_MAX + 8];
+    int keep[LISTENERS_MAX + 9];
     size_t n = 0;
     for (size_t i = 0; i < pool->listeners.count; i++)
         keep[n++] = pool->listeners.fds[i];
     keep[n++] = pool->listeners.epoll_fd;
     keep[n++] = pool->request_fd;
+    keep[n++] = pool->spawn_fds[0];
     keep[n++] = pool->notify_fd;
     keep[n++] = pool->cancel_fd;
     keep[n++] = log_fd();
