@@ -495,6 +495,7 @@ void tls_get_info(const struct tls *t, struct tls_info *info)
         return;
     info->version = or_dash(gnutls_protocol_get_name(gnutls_protocol_get_version(t->session)));
     info->cipher = or_dash(gnutls_cipher_get_name(gnutls_cipher_get(t->session)));
+    info->cipher_bits = 8 * (unsigned)gnutls_cipher_get_key_size(gnutls_cipher_get(t->session));
     info->group = or_dash(gnutls_group_get_name(gnutls_group_get(t->session)));
     info->alpn = or_dash(t->alpn);
     info->resumed = gnutls_session_is_resumed(t->session) != 0;

@@ -79,6 +79,7 @@ const char *tls_error(const struct tls *t);
 /* Facts for the log. Strings live as long as `t`; "-" where there is nothing to say. */
 struct tls_info {
     const char *version, *cipher, *group, *sni, *alpn;
+    unsigned cipher_bits;
     bool resumed;
 };
 void tls_get_info(const struct tls *t, struct tls_info *info);

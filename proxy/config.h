@@ -33,7 +33,8 @@ struct service {
     char *name, *where;
     struct values accept, connect, cert, key, ocsp_staple, hide_capability;
     char *protocol_name, *ca_file, *priority, *local, *sni;
-    int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
+    int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume,
+        trace;
     int implicit_tls_wait_ms;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
     int max_command_length, max_reply_size, max_useless_commands;
