@@ -9,9 +9,11 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "protocols/enddata.h"
 #include "protocols/match.h"
+#include "protocols/trace.h"
 #include "protocols/wire.h"
 
 /* How a dialogue ended. */
@@ -45,6 +47,7 @@ struct policy {
     bool fall_back;                 /* request, MAY: in clear where TLS was offered but fails */
     bool auth_before_tls;           /* let AUTH be seen and used in clear */
     enum bare_newline bare_newline; /* what happens to bare CR and LF from the client */
+    bool trace;                     /* serve: a Received header in front of each message */
     struct pattern_list hide;       /* capabilities that the client is not shown */
     const char *hostname;           /* who speaks in replies that the backend did not write, and
                                      * in our EHLO to a server */
@@ -72,6 +75,10 @@ struct dialogue {
     bool offered_tls;        /* request: the server has named its upgrade, in clear */
     int64_t pretls_deadline; /* TLS, or a decision to do without, is due by then */
     struct tally tally;
+    /* serve, for the trace header: who the client is, kept up to date by the session, and time(2)
+     */
+    struct trace_client client_facts;
+    time_t (*clock)(time_t *);
 
     /* Given by the session to `serve`. tls_ready: can we promise a handshake now? start_tls: does
      * it, swaps the transport under `client`, sets tls_active; false: `reason` is set, the client

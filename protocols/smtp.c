@@ -27,6 +27,7 @@
 #include "protocols/smtp_message.h"
 #include "protocols/smtp_request.h"
 #include "protocols/smtp_say.h"
+#include "protocols/smtp_trace.h"
 
 enum {
     REPLY_GREETING = 220,
@@ -45,6 +46,8 @@ static bool tls_offered(const struct smtp *s)
 static void forget_transaction(struct smtp *s)
 {
     s->recipients = 0;
+    s->traced = false;
+    s->utf8 = false;
 }
 
 /* Leaves the backend for a new connection. The client has had its greeting: the second one is not
@@ -104,6 +107,7 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
                                            .hide = &s->d->policy->hide};
     reply_edit_capabilities(&s->reply, &rules, &s->edited, &s->told);
     s->greeted = true;
+    smtp_trace_hello(s, c);
     forget_transaction(s);
     return smtp_pass_reply(s, &s->edited);
 }
@@ -111,7 +115,6 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
 static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
                                  const struct line *line)
 {
-    (void)c;
     if (s->lmtp)
         return smtp_refuse(s, 500, "5.5.1", "This is LMTP: use LHLO");
     enum dialogue_end end = forward_hello(s, line);
@@ -121,6 +124,7 @@ static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
         return smtp_distrust_backend(s, "asked for data after a command that has none");
     if (smtp_is_success(&s->reply)) {
         s->greeted = true;
+        smtp_trace_hello(s, c);
         s->told = (struct capabilities){0};
         forget_transaction(s);
     }
@@ -167,6 +171,8 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     s->told = (struct capabilities){0};
     s->greeted_in_clear = s->greeted;
     s->greeted = false;
+    s->helo_len = 0;
+    s->extended = false;
     s->decided = true;
     s->useless = 0;
     forget_transaction(s);
@@ -176,12 +182,12 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
 static enum dialogue_end do_mail(struct smtp *s, const struct smtp_command *c,
                                  const struct line *line)
 {
-    (void)c;
     enum dialogue_end end = smtp_relay(s, line);
     if (end == DIALOGUE_GO_ON && smtp_is_success(&s->reply)) {
         s->d->tally.senders++;
         s->decided = true;
         forget_transaction(s);
+        s->utf8 = smtp_mail_asks_utf8(c);
     }
     return end;
 }

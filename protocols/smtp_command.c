@@ -41,6 +41,19 @@ bool smtp_command_parse(const char *text, size_t len, struct smtp_command *out)
     return true;
 }
 
+/* Parameters follow the path behind a blank. A quoted local part may hold such a word as well; the
+ * client could have given the parameter, so nothing is won with that. */
+bool smtp_mail_asks_utf8(const struct smtp_command *c)
+{
+    static const char word[] = "SMTPUTF8";
+    const size_t len = sizeof word - 1;
+    for (size_t i = 1; i + len <= c->args_len; i++)
+        if (is_blank(c->args[i - 1]) && strncasecmp(c->args + i, word, len) == 0 &&
+            (i + len == c->args_len || is_blank(c->args[i + len])))
+            return true;
+    return false;
+}
+
 bool smtp_bdat_parse(const struct smtp_command *c, uint64_t *size, bool *last)
 {
     const char *p = c->args, *end = c->args + c->args_len;

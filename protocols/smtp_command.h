@@ -22,6 +22,9 @@ struct smtp_command {
  * verb of letters, digits, '-' and '_' followed by a blank or the end, or holds NUL. */
 bool smtp_command_parse(const char *text, size_t len, struct smtp_command *out);
 
+/* Whether a parameter of MAIL is SMTPUTF8 (RFC 6531 §3.4). */
+bool smtp_mail_asks_utf8(const struct smtp_command *c);
+
 /* The chunk size of "BDAT size [LAST]" (RFC 3030 §2), at most SMTP_CHUNK_MAX. False when the
  * arguments are anything else: a server that counts in 32 bits would see a larger chunk end early
  * and take the rest of it for commands. Who has more to say sends several chunks. */

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include "protocols/smtp_message.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "protocols/memory.h"
 #include "protocols/smtp_client.h"
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_say.h"
+#include "protocols/smtp_trace.h"
 
 enum {
     REPLY_SEND_DATA = 354,
@@ -50,6 +53,15 @@ static enum dialogue_end more_body(struct smtp *s, struct body *b)
         status = wire_fill(s->d->client, deadline);
 
     return status == WIRE_OK ? DIALOGUE_GO_ON : smtp_lost_client(s, status);
+}
+
+/* Waits until the client has sent the first `n` bytes of a message. */
+static enum dialogue_end await_body(struct smtp *s, struct body *b, size_t n)
+{
+    enum dialogue_end end = DIALOGUE_GO_ON;
+    while (end == DIALOGUE_GO_ON && wire_buffered(s->d->client, NULL) < n)
+        end = more_body(s, b);
+    return end;
 }
 
 /* The body could not be given to the backend whole. What it said before it went is passed on if
@@ -97,6 +109,7 @@ static enum dialogue_end read_verdicts(struct smtp *s, bool early)
         }
     }
     s->recipients = 0;
+    s->traced = false;
     return DIALOGUE_GO_ON;
 }
 
@@ -157,6 +170,20 @@ static enum dialogue_end copy_normalized(struct smtp *s, struct body *b)
     return end;
 }
 
+/* The trace header goes first. It ends as the command did, so the end of data is found as without
+ * it. No message is shorter than the three bytes that are its end. */
+static enum dialogue_end put_trace(struct smtp *s, struct body *b)
+{
+    char header[TRACE_MAX];
+    const char *data;
+    enum dialogue_end end = await_body(s, b, TRACE_LOOK_AHEAD);
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    size_t len = wire_buffered(s->d->client, &data);
+    put_body(s, b, header, smtp_trace_write(s, data, len, true, header));
+    return DIALOGUE_GO_ON;
+}
+
 enum dialogue_end smtp_do_data(struct smtp *s, const struct smtp_command *c,
                                const struct line *line)
 {
@@ -175,8 +202,11 @@ enum dialogue_end smtp_do_data(struct smtp *s, const struct smtp_command *c,
     struct body b = {0};
     s->d->step = "passing the message";
     wire_expect_bulk(s->d->client);
-    end = s->d->policy->bare_newline == BARE_NEWLINE_NORMALIZE ? copy_normalized(s, &b)
-                                                               : copy_unchanged(s, &b);
+    if (smtp_is_traced(s))
+        end = put_trace(s, &b);
+    if (end == DIALOGUE_GO_ON)
+        end = s->d->policy->bare_newline == BARE_NEWLINE_NORMALIZE ? copy_normalized(s, &b)
+                                                                   : copy_unchanged(s, &b);
     if (end != DIALOGUE_GO_ON)
         return end;
     flush_body(s, &b);
@@ -228,6 +258,38 @@ static bool bdat_refused(const struct smtp *s, int *code, const char **enhanced,
     return true;
 }
 
+/* The command with the trace header, which is counted in, and is a part of this chunk: whatever the
+ * backend does with the one it does with the other. MAIL may have said SIZE without it, which is an
+ * estimate (RFC 1870 §5). */
+static enum dialogue_end put_traced_chunk(struct smtp *s, struct body *b, uint64_t size, bool last)
+{
+    char header[TRACE_MAX], command[40];
+    const char *data;
+    size_t look = size < TRACE_LOOK_AHEAD ? (size_t)size : TRACE_LOOK_AHEAD;
+    enum dialogue_end end = await_body(s, b, look);
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    wire_buffered(s->d->client, &data);
+    size_t len = smtp_trace_write(s, data, look, false, header);
+    int n = snprintf(command, sizeof command, "BDAT %" PRIu64 "%s\r\n", size + len,
+                     last ? " LAST" : "");
+    put_body(s, b, command, (size_t)n);
+    put_body(s, b, header, len);
+    return DIALOGUE_GO_ON;
+}
+
+static void put_command(struct smtp *s, struct body *b, const struct line *line)
+{
+    b->why = smtp_put_line(s, line, wire_deadline(s->d->policy->busy_seconds));
+    b->backend_gone = b->why != WIRE_OK;
+}
+
+/* With a trace header the chunk must not outgrow what smtp_bdat_parse allows. */
+static bool is_too_large(const struct smtp *s, uint64_t size)
+{
+    return smtp_is_traced(s) && size > SMTP_CHUNK_MAX - TRACE_MAX;
+}
+
 enum dialogue_end smtp_do_bdat(struct smtp *s, const struct smtp_command *c,
                                const struct line *line)
 {
@@ -239,17 +301,21 @@ enum dialogue_end smtp_do_bdat(struct smtp *s, const struct smtp_command *c,
 
     if (!smtp_bdat_parse(c, &size, &last)) /* nobody knows how many octets follow */
         return smtp_refuse_and_close(s, 501, "5.5.4", "Syntax: BDAT count [LAST]");
+    if (is_too_large(s, size))
+        return smtp_refuse_and_close(s, 552, "5.3.4", "Chunk is too large");
     b.backend_gone = bdat_refused(s, &code, &enhanced, &text);
     bool refused = b.backend_gone;
     if (smtp_is_out_of_turn(s))
         return smtp_distrust_backend(s, "spoke out of turn");
-    if (!refused) { /* a copy: the client's buffer moves from here on */
-        b.why = smtp_put_line(s, line, wire_deadline(s->d->policy->busy_seconds));
-        b.backend_gone = b.why != WIRE_OK;
-    }
+    /* The header comes with the first octets, so that it can be seen how the message begins. */
+    bool trace = !refused && smtp_is_traced(s) && !s->traced && (size > 0 || last);
+    if (!refused && !trace) /* a copy: the client's buffer moves from here on */
+        put_command(s, &b, line);
     s->d->step = "passing a chunk of the message";
     wire_expect_bulk(s->d->client);
-    enum dialogue_end end = copy_chunk(s, &b, size);
+    enum dialogue_end end = trace ? put_traced_chunk(s, &b, size, last) : DIALOGUE_GO_ON;
+    if (end == DIALOGUE_GO_ON)
+        end = copy_chunk(s, &b, size);
     if (end != DIALOGUE_GO_ON)
         return end;
     if (refused)
@@ -263,5 +329,7 @@ enum dialogue_end smtp_do_bdat(struct smtp *s, const struct smtp_command *c,
     end = smtp_read_reply(s, s->d->policy->busy_seconds);
     if (end == DIALOGUE_GO_ON && s->reply.code / 100 == 3)
         return smtp_distrust_backend(s, "asked for data after a chunk");
+    if (end == DIALOGUE_GO_ON && trace) /* a refused chunk is no part of the message, nor is ours */
+        s->traced = smtp_is_success(&s->reply);
     return end == DIALOGUE_GO_ON ? smtp_pass_reply(s, &s->reply) : end;
 }

@@ -6,10 +6,12 @@
 #define PROTOCOLS_SMTP_SESSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "protocols/protocol.h"
 #include "protocols/reply.h"
 #include "protocols/smtp_command.h"
+#include "protocols/trace.h"
 
 enum {
     REPLY_CLOSING = 421,
@@ -29,6 +31,13 @@ struct smtp {
     bool decided;        /* with TLS or in clear: pretls_deadline is over */
     unsigned recipients; /* accepted in this transaction; LMTP answers for each (RFC 2033 §4.2) */
     unsigned useless;    /* commands since the last message */
+
+    /* For the trace header: */
+    char helo[TRACE_HELO_MAX]; /* how the client calls itself, without NUL at the end */
+    size_t helo_len;
+    bool extended; /* that was EHLO or LHLO */
+    bool utf8;     /* MAIL of this transaction asked for SMTPUTF8 (RFC 6531) */
+    bool traced;   /* the backend has accepted a chunk of this message, and the header with it */
 };
 
 /* Whether TLS is on the way that this session is about: the client's, or the server's. */

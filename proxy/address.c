@@ -241,6 +241,23 @@ void address_print(struct address *a)
     }
 }
 
+void address_smtp_literal(const struct address *a, char out[ADDRESS_LITERAL_MAX])
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&a->sa;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
+    char host[INET6_ADDRSTRLEN] = "";
+    bool v6 = a->sa.ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+    if (v6)
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+    else if (a->sa.ss_family == AF_INET6)
+        inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], host, sizeof host);
+    else if (a->sa.ss_family == AF_INET)
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+    out[0] = '\0';
+    if (host[0] != '\0')
+        snprintf(out, ADDRESS_LITERAL_MAX, "[%s%s]", v6 ? "IPv6:" : "", host);
+}
+
 void address_client_key(const struct address *a, unsigned char key[16])
 {
     const struct sockaddr_in *in = (const struct sockaddr_in *)&a->sa;

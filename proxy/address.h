@@ -37,6 +37,11 @@ uint16_t address_port(const struct address *a);
 /* Writes `text` from `sa` and `len`. */
 void address_print(struct address *a);
 
+/* The address as SMTP writes it (RFC 5321 §4.1.3): "[192.0.2.1]", "[IPv6:2001:db8::1]"; a v4-mapped
+ * one as IPv4; "" if it is neither. */
+enum { ADDRESS_LITERAL_MAX = 56 };
+void address_smtp_literal(const struct address *a, char out[ADDRESS_LITERAL_MAX]);
+
 /* The same client, for limits: IPv4 addresses (also v4-mapped) alike, IPv6 by their first 64 bits,
  * since one person has all that follows. Unix sockets are all alike. 16 bytes. */
 void address_client_key(const struct address *a, unsigned char key[16]);

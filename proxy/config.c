@@ -519,6 +519,11 @@ static void check_combinations(struct config *c, const struct service *s)
         config_error(c, s->where,
                      "[%s] tlsLevel = none and TLS from the first byte exclude each other",
                      s->name);
+    if (s->trace && (s->client || (s->protocol != &protocol_smtp && s->protocol != &protocol_lmtp)))
+        config_error(c, config_where(c, s, "trace"),
+                     "[%s] trace = yes is for services with protocol = smtp or lmtp that offer TLS "
+                     "to clients: leave it out",
+                     s->name);
     for (size_t i = 0; i < s->accept.count; i++) {
         if (s->protocol == &protocol_smtp && s->tls_level == TLS_LEVEL_ENCRYPT &&
             s->implicit_tls == IMPLICIT_NO && address_has_port(s->accept.items[i].text, 25))

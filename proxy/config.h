@@ -36,6 +36,7 @@ struct service {
     char *protocol_name, *ca_file, *priority, *local, *sni;
     char *exec, *exec_args, *exec_user;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
+    int trace;
     int implicit_tls_wait_ms;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
     int max_command_length, max_reply_size, max_useless_commands;

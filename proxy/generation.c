@@ -22,6 +22,7 @@ static struct policy policy_of(const struct config *c, const struct service *s)
     return (struct policy){.tls_level = (enum tls_level)s->tls_level,
                            .auth_before_tls = s->auth_before_tls,
                            .bare_newline = (enum bare_newline)s->bare_newline,
+                           .trace = s->trace,
                            .hide = s->hide,
                            .hostname = c->hostname,
                            .max_command = (size_t)s->max_command_length,

@@ -44,6 +44,7 @@ int log_open(const struct log_settings *s)
 {
     struct log_settings old = settings;
     int fd = -1;
+    tzset(); /* gmtime(3) reads a file at its first call, and a jail has none */
     settings = *s;
     if (s->file != NULL) {
         fd = open_file(s->overwrite);

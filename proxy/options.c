@@ -85,6 +85,8 @@ static const struct option_row rows[] = {
      "smtp or lmtp; without it bytes are passed and nothing is understood"},
     {"tlsLevel", OPTION_CHOICE, SERVICE(tls_level), "may", 0, 0, "none may encrypt",
      "STARTTLS is not offered, offered, or required"},
+    {"trace", OPTION_CHOICE, SERVICE(trace), "no", 0, 0, YES_NO,
+     "put a Received header in front of each message (smtp and lmtp)"},
 
     /* TLS */
     {"CAfile", OPTION_FILE, SERVICE(ca_file), NULL, 0, 0, NULL,

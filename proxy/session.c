@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proxy/child.h"
@@ -29,6 +30,7 @@ struct session {
     struct wire client, backend;
     struct tls *tls;
     struct dialogue dialogue;
+    char literal[ADDRESS_LITERAL_MAX]; /* the client's address, for dialogue.client_facts */
     enum dialogue_end end;
     bool refused; /* never served: there were too many */
     int64_t began;
@@ -114,6 +116,16 @@ static bool handshake(struct session *s)
     return r == TLS_OK;
 }
 
+/* Strings live as long as the TLS session. */
+static void note_tls(struct session *s)
+{
+    struct tls_info info;
+    tls_get_info(s->tls, &info);
+    s->dialogue.client_facts.tls_version = info.version;
+    s->dialogue.client_facts.tls_cipher = info.cipher;
+    s->dialogue.client_facts.tls_bits = info.cipher_bits;
+}
+
 /* Begins TLS on the client's wire: what that still holds belongs to the handshake. */
 static bool start_tls(struct session *s)
 {
@@ -127,6 +139,7 @@ static bool start_tls(struct session *s)
     struct transport t = transport_of_tls(s->tls, s->client_fd);
     wire_set_transport(&s->client, &t);
     s->dialogue.tls_active = true;
+    note_tls(s);
     return true;
 }
 
@@ -294,6 +307,8 @@ static void run_pump(struct session *s)
 static void serve(struct session *s)
 {
     const struct protocol *p = s->pool->service->protocol;
+    address_smtp_literal(s->peer, s->literal);
+    s->dialogue.client_facts.address = s->literal;
     s->end = p != NULL ? p->serve(&s->dialogue) : DIALOGUE_PUMP;
     if (s->end == DIALOGUE_PUMP)
         run_pump(s);
@@ -376,6 +391,7 @@ void session_run(struct pool *pool, int fd, const struct address *client, const 
         .policy = &pool->policy,
         .step = "beginning",
         .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
+        .clock = time,
         .tls_ready = dialogue_tls_ready,
         .start_tls = dialogue_start_tls,
         .renew_backend = dialogue_renew_backend,

@@ -184,6 +184,8 @@ static bool set_option(struct transcript *t, const char *name, const char *value
         p->bare_newline = (enum bare_newline)choice;
     } else if (strcmp(name, "authBeforeTls") == 0) {
         good = set_yes_no(&p->auth_before_tls, value);
+    } else if (strcmp(name, "trace") == 0) {
+        good = set_yes_no(&p->trace, value);
     } else if (strcmp(name, "maxCommandLength") == 0) {
         good = set_size(&p->max_command, value);
     } else if (strcmp(name, "maxReplySize") == 0) {

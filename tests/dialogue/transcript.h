@@ -32,6 +32,9 @@
  *                                     "=text": what they must be
  *   TALLY mail=1 rcpt=2 accepted=1    what must have been counted
  *
+ * The client's address is 192.0.2.1, its TLS TLS1.3 with AES-256-GCM, and in a trace header it is
+ * always Sun, 06 Nov 1994 08:49:37 +0000.
+ *
  * Escapes in text: \r \n \t \0 \\ \xNN, and \(text*count) for a text repeated.
  * Lines of the same peer with nothing in between are sent in one piece. The backend's reply that
  * accepts a message, and no other, holds the word "queued".

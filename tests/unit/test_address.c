@@ -152,6 +152,28 @@ static void unix_peers_without_name_are_unix(void **state)
     assert_string_equal(a.text, "?");
 }
 
+static void addresses_are_written_as_smtp_writes_them(void **state)
+{
+    (void)state;
+    char text[ADDRESS_LITERAL_MAX];
+    struct address a = of_ipv4("192.0.2.255", 25);
+    address_smtp_literal(&a, text);
+    assert_string_equal(text, "[192.0.2.255]");
+    a = of_ipv6("2001:db8::1", 25);
+    address_smtp_literal(&a, text);
+    assert_string_equal(text, "[IPv6:2001:db8::1]");
+    a = of_ipv6("2001:db8:1111:2222:3333:4444:5555:6666", 25);
+    address_smtp_literal(&a, text);
+    assert_string_equal(text, "[IPv6:2001:db8:1111:2222:3333:4444:5555:6666]");
+    a = of_ipv6("::ffff:192.0.2.1", 25);
+    address_smtp_literal(&a, text);
+    assert_string_equal(text, "[192.0.2.1]");
+    a = (struct address){.len = sizeof(sa_family_t)};
+    a.sa.ss_family = AF_UNIX;
+    address_smtp_literal(&a, text);
+    assert_string_equal(text, "");
+}
+
 static bool same_client(struct address a, struct address b)
 {
     unsigned char x[16], y[16];
@@ -184,6 +206,7 @@ int main(void)
     unit_add(&u, "too long parts are refused", too_long_parts_are_refused, NULL);
     UNIT_ADD_TABLE(&u, text_becomes_addresses, resolve_cases);
     unit_add(&u, "unix peers without a name", unix_peers_without_name_are_unix, NULL);
+    unit_add(&u, "addresses as SMTP writes them", addresses_are_written_as_smtp_writes_them, NULL);
     unit_add(&u, "clients are told apart", clients_are_told_apart_by_what_they_cannot_change, NULL);
     return unit_run(&u, "address");
 }

@@ -51,6 +51,32 @@ static void command_is_split(void **state)
     assert_true(out.args >= c->text.data && out.args + out.args_len <= c->text.data + c->text.len);
 }
 
+static const struct utf8_case {
+    const char *name;
+    struct bytes text; /* the whole line */
+    bool want;
+} utf8_cases[] = {
+    {"SMTPUTF8 at the end", B("MAIL FROM:<a@b> SMTPUTF8"), true},
+    {"SMTPUTF8 in the middle", B("MAIL FROM:<a@b> SIZE=1 smtpUtf8\tBODY=8BITMIME"), true},
+    {"SMTPUTF8 behind two blanks", B("MAIL FROM:<a@b>  SMTPUTF8"), true},
+    {"no SMTPUTF8", B("MAIL FROM:<a@b> BODY=8BITMIME"), false},
+    {"SMTPUTF8 with a value", B("MAIL FROM:<a@b> SMTPUTF8=1"), false},
+    {"SMTPUTF8 with more letters", B("MAIL FROM:<a@b> SMTPUTF80"), false},
+    {"SMTPUTF8 with letters in front", B("MAIL FROM:<a@b> XSMTPUTF8"), false},
+    {"SMTPUTF8 in the path", B("MAIL FROM:<SMTPUTF8>"), false},
+    {"SMTPUTF8 cut off", B("MAIL FROM:<a@b> SMTPUTF"), false},
+    {"SMTPUTF8 alone", B("MAIL SMTPUTF8"), false},
+    {"MAIL alone", B("MAIL"), false},
+};
+
+static void smtputf8_is_found(void **state)
+{
+    const struct utf8_case *c = *state;
+    struct smtp_command command;
+    assert_true(smtp_command_parse(c->text.data, c->text.len, &command));
+    assert_int_equal(smtp_mail_asks_utf8(&command), c->want);
+}
+
 static const struct bdat_case {
     const char *name;
     struct bytes text; /* the whole line */
@@ -103,6 +129,7 @@ int main(void)
 {
     struct unit u = {0};
     UNIT_ADD_TABLE(&u, command_is_split, parse_cases);
+    UNIT_ADD_TABLE(&u, smtputf8_is_found, utf8_cases);
     UNIT_ADD_TABLE(&u, chunk_size_is_read, bdat_cases);
     return unit_run(&u, "smtp_command");
 }
