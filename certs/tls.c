@@ -499,3 +499,34 @@ void tls_get_info(const struct tls *t, struct tls_info *info)
     info->alpn = or_dash(t->alpn);
     info->resumed = gnutls_session_is_resumed(t->session) != 0;
 }
+
+/* The words that OpenSSL's users know. */
+static const char *key_word(gnutls_pk_algorithm_t algorithm)
+{
+    if (algorithm == GNUTLS_PK_RSA)
+        return "RSA";
+    if (algorithm == GNUTLS_PK_ECDSA)
+        return "EC";
+    return or_dash(gnutls_pk_get_name(algorithm));
+}
+
+void tls_get_certificate_info(const struct tls *t, struct tls_certificate_info *info)
+{
+    const gnutls_datum_t *der = t->done ? gnutls_certificate_get_ours(t->session) : NULL;
+    gnutls_x509_crt_t cert;
+    unsigned bits;
+    *info = (struct tls_certificate_info){.signature = "-", .key = "-"};
+    if (der == NULL || gnutls_x509_crt_init(&cert) != 0)
+        return;
+    if (gnutls_x509_crt_import(cert, der, GNUTLS_X509_FMT_DER) == 0) {
+        int signature = gnutls_x509_crt_get_signature_algorithm(cert);
+        int key = gnutls_x509_crt_get_pk_algorithm(cert, &bits);
+        if (signature > 0)
+            snprintf(info->signature, sizeof info->signature, "%s",
+                     or_dash(gnutls_sign_get_name((gnutls_sign_algorithm_t)signature)));
+        if (key > 0)
+            snprintf(info->key, sizeof info->key, "%s%u", key_word((gnutls_pk_algorithm_t)key),
+                     bits);
+    }
+    gnutls_x509_crt_deinit(cert);
+}

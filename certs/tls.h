@@ -83,4 +83,11 @@ struct tls_info {
 };
 void tls_get_info(const struct tls *t, struct tls_info *info);
 
+/* Of the certificate that the client was shown: who signed it how ("ECDSA-SHA256") and what key it
+ * has ("EC256", "RSA2048"). "-" in a session that was resumed, which shows none. */
+struct tls_certificate_info {
+    char signature[48], key[48];
+};
+void tls_get_certificate_info(const struct tls *t, struct tls_certificate_info *info);
+
 #endif
