@@ -64,6 +64,9 @@ struct dialogue {
      * the transport under `client`, sets tls_active; false: `reason` is set, the client is gone. */
     bool (*tls_ready)(struct dialogue *d);
     bool (*start_tls)(struct dialogue *d);
+    /* After TLS: puts a new connection under `backend`, whose greeting has not been read. False:
+     * `reason` is set, `backend` is gone, the client is there. NULL: the old one is kept. */
+    bool (*renew_backend)(struct dialogue *d);
     void *session;
 };
 

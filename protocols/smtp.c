@@ -24,6 +24,7 @@
 #include "protocols/smtp_command.h"
 
 enum {
+    REPLY_GREETING = 220,
     REPLY_CLOSING = 421,
     REPLY_TLS_GO_AHEAD = 220,
     REPLY_AUTH_CONTINUE = 334,
@@ -349,8 +350,29 @@ static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
     return end;
 }
 
+/* RFC 3207 §4.2 by a backend that has heard nothing yet. The client had a greeting before TLS, so
+ * the second one is not passed on. */
+static enum dialogue_end renew_backend(struct smtp *s)
+{
+    struct dialogue *d = s->d;
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (wire_put(d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
+        (void)wire_flush(d->backend, deadline);
+    if (!d->renew_backend(d)) {
+        say_goodbye(s, "4.3.0", "Mail server is not available, try again later");
+        return DIALOGUE_LOST;
+    }
+    d->step = "reading the backend's second greeting";
+    enum dialogue_end end = read_reply(s, d->policy->busy_seconds);
+    if (end != DIALOGUE_GO_ON || s->reply.code == REPLY_GREETING)
+        return end;
+    because(s, "backend greeted with %d the second time", s->reply.code);
+    say_goodbye(s, "4.3.0", "Mail server is not available, try again later");
+    return DIALOGUE_LOST;
+}
+
 /* RFC 3207 §4. The backend is reset before the go-ahead, which shows at the same time that it is
- * still there; afterwards it sees the client's new EHLO. */
+ * still there, or replaced after the handshake; then it sees the client's new EHLO. */
 static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *c,
                                      const struct line *line)
 {
@@ -367,13 +389,16 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     if (!d->tls_ready(d))
         return refuse(s, 454, "4.7.0", "TLS is not available at the moment");
 
-    enum dialogue_end end = ask(s, "RSET\r\n");
-    if (end != DIALOGUE_GO_ON)
-        return end;
-    if (s->reply.code == REPLY_CLOSING)
-        return pass_reply(s, &s->reply);
-    if (!is_success(&s->reply))
-        return refuse(s, 454, "4.7.0", "TLS is not available: mail server refused RSET");
+    enum dialogue_end end;
+    if (d->renew_backend == NULL) {
+        end = ask(s, "RSET\r\n");
+        if (end != DIALOGUE_GO_ON)
+            return end;
+        if (s->reply.code == REPLY_CLOSING)
+            return pass_reply(s, &s->reply);
+        if (!is_success(&s->reply))
+            return refuse(s, 454, "4.7.0", "TLS is not available: mail server refused RSET");
+    }
 
     end = say(s, REPLY_TLS_GO_AHEAD, "2.0.0", "Ready to start TLS");
     if (end != DIALOGUE_GO_ON)
@@ -391,7 +416,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     s->decided = true;
     s->useless = 0;
     forget_transaction(s);
-    return DIALOGUE_GO_ON;
+    return d->renew_backend != NULL ? renew_backend(s) : DIALOGUE_GO_ON;
 }
 
 static enum dialogue_end do_mail(struct smtp *s, const struct smtp_command *c,

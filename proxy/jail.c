@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "proxy/lookup.h"
@@ -140,6 +142,15 @@ static const char *become(const struct jail *j)
     return NULL;
 }
 
+/* Without root there may still be rights that a service manager has lent (AmbientCapabilities=). */
+static bool give_back_capabilities(void)
+{
+    struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[2] = {0};
+    return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
+           syscall(SYS_capset, &h, none) == 0;
+}
+
 const char *jail_enter(const struct jail *j, int *keep, size_t n, bool locked, unsigned max_fds)
 {
     bool chrooted = (locked || j->given) && j->root_fd >= 0;
@@ -153,6 +164,8 @@ const char *jail_enter(const struct jail *j, int *keep, size_t n, bool locked, u
         if (failed != NULL)
             return failed;
     }
+    if (!give_back_capabilities())
+        return "capset";
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return "no_new_privs";
     if (chrooted && !j->given && access("/etc/passwd", F_OK) == 0)

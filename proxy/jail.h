@@ -26,8 +26,8 @@ const char *jail_prepare(struct jail *j, const char *user, const char *group, co
                          char *error, size_t error_size);
 
 /* Closes all descriptors but those `n` in `keep` (it is sorted; -1 is passed over) and 0, 1, 2;
- * then chroot (if `locked`), groups, gid, uid, limits, no_new_privs; then the proof. Returns NULL,
- * or what failed: the caller must not go on then. */
+ * then chroot (if `locked`), groups, gid, uid, capabilities, limits, no_new_privs; then the proof.
+ * Returns NULL, or what failed: the caller must not go on then. */
 const char *jail_enter(const struct jail *j, int *keep, size_t n, bool locked, unsigned max_fds);
 
 #endif

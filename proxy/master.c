@@ -320,6 +320,13 @@ static bool make_pool(struct master *m, const struct service *s, char *error, si
     m->max_children += most_workers(s);
     if (!backends_resolve(&p->backends, s, error, size))
         return false;
+    struct transparent probe = {0};
+    if (s->identity == IDENTITY_TRANSPARENT && !transparent_open(&probe, &p->backends, 1, 1)) {
+        snprintf(error, size, "%s: identity = transparent: %s (it needs root, or CAP_NET_ADMIN)",
+                 config_where(m->config, s, "identity"), strerror(errno));
+        return false;
+    }
+    transparent_close(&probe);
     p->stats = stats_create(most_workers(s));
     if (p->stats == NULL ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p->request_fds) != 0) {

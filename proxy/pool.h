@@ -12,6 +12,7 @@
 #include "proxy/config.h"
 #include "proxy/listen.h"
 #include "proxy/stats.h"
+#include "proxy/transparent.h"
 
 struct pool {
     const struct service *service; /* borrowed from the configuration */
@@ -21,10 +22,11 @@ struct pool {
     struct creds *creds;   /* NULL: no certificate */
     struct tls_setup *tls; /* NULL: no TLS */
     struct stats *stats;
-    int request_fds[2]; /* to the keeper: [0] is the workers' end, [1] the keeper's */
-    int notify_fd;      /* eventfd: "fewer idle workers than you may want" */
-    int cancel_fd;      /* readable when sessions have to end now */
-    unsigned max_fds;   /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
+    int request_fds[2];             /* to the keeper: [0] is the workers' end, [1] the keeper's */
+    int notify_fd;                  /* eventfd: "fewer idle workers than you may want" */
+    int cancel_fd;                  /* readable when sessions have to end now */
+    unsigned max_fds;               /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
+    struct transparent transparent; /* the worker's own */
     /* The master's own: */
     unsigned live;      /* workers, idle or not */
     unsigned failures;  /* workers that died at once, in a row */

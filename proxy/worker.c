@@ -49,7 +49,8 @@ static void set_signals(struct listeners *listeners)
 
 static void enter_jail(struct pool *pool, const struct jail *jail)
 {
-    int keep[LISTENERS_MAX + 6];
+    int keep[LISTENERS_MAX + 6 + TRANSPARENT_MAX];
+    const struct transparent *t = &pool->transparent;
     size_t n = 0;
     for (size_t i = 0; i < pool->listeners.count; i++)
         keep[n++] = pool->listeners.fds[i];
@@ -59,12 +60,29 @@ static void enter_jail(struct pool *pool, const struct jail *jail)
     keep[n++] = pool->cancel_fd;
     keep[n++] = log_fd();
     keep[n++] = log_syslog_fd();
+    for (size_t i = 0; i < t->count; i++)
+        keep[n++] = t->sockets[i].fd;
     /* a Unix socket is reached by its name, so these services keep the tree in sight */
-    const char *failed = jail_enter(jail, keep, n, !pool->backends.any_path, pool->max_fds);
+    const char *failed =
+        jail_enter(jail, keep, n, !pool->backends.any_path, pool->max_fds + (unsigned)t->count);
     if (failed == NULL)
         return;
     log_error_errno("service=%s a worker could not be jailed and does not serve: %s",
                     pool->service->name, failed);
+    _exit(WORKER_EXIT_JAIL);
+}
+
+/* How many sessions this worker serves: as many as it has sockets for, if these must be special. */
+static int prepare_sessions(struct pool *pool)
+{
+    const struct service *s = pool->service;
+    unsigned times = s->reconnect ? 2 : 1, sessions = (unsigned)s->connections_per_worker;
+    if (s->identity != IDENTITY_TRANSPARENT)
+        return s->connections_per_worker;
+    sessions = transparent_sessions(&pool->backends, times, sessions);
+    if (transparent_open(&pool->transparent, &pool->backends, times, sessions))
+        return (int)sessions;
+    log_error_errno("service=%s identity = transparent: a worker cannot have its sockets", s->name);
     _exit(WORKER_EXIT_JAIL);
 }
 
@@ -90,16 +108,34 @@ static const char *find_refusal(const struct pool *pool, unsigned number,
     return NULL;
 }
 
-static void serve_one(struct pool *pool, int slot, int fd, const struct address *client, bool last)
+struct arrival {
+    struct pool *pool;
+    int slot;
+    unsigned number; /* among those that are served now */
+};
+
+/* The session counted as its peer's until it was known whose it is. */
+static const char *admit(void *ctx, const struct address *client)
 {
+    const struct arrival *a = ctx;
     unsigned char key[16];
     address_client_key(client, key);
-    unsigned number = stats_session_begin(pool->stats, slot, key, client->text);
-    const char *refusal = find_refusal(pool, number, key);
+    stats_session_rename(a->pool->stats, a->slot, key, client->text);
+    const char *refusal = find_refusal(a->pool, a->number, key);
     if (refusal != NULL)
-        stats_session_refuse(pool->stats, slot);
+        stats_session_refuse(a->pool->stats, a->slot);
+    return refusal;
+}
+
+static void serve_one(struct pool *pool, int slot, int fd, const struct address *peer, bool last)
+{
+    struct arrival a = {.pool = pool, .slot = slot};
+    const struct admission admission = {.ask = admit, .ctx = &a};
+    unsigned char key[16];
+    address_client_key(peer, key);
+    a.number = stats_session_begin(pool->stats, slot, key, peer->text);
     tell_master(pool, atomic_load(&pool->stats->idle));
-    session_run(pool, fd, client, refusal);
+    session_run(pool, fd, peer, &admission);
     stats_session_end(pool->stats, slot, last || own.stopping ? SLOT_LEAVING : SLOT_IDLE);
 }
 
@@ -116,12 +152,12 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     snprintf(title, sizeof title, "worker %s", pool->service->name);
     title_set(title);
     set_signals(&pool->listeners);
+    int left = prepare_sessions(pool);
     enter_jail(pool, jail);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != master)
         _exit(0);
 
-    int left = pool->service->connections_per_worker;
     while (left > 0 && !own.stopping) {
         struct address client;
         int fd = listeners_accept(&pool->listeners, &client);
