@@ -47,6 +47,7 @@ struct policy {
     bool fall_back;                 /* request, MAY: in clear where TLS was offered but fails */
     bool auth_before_tls;           /* let AUTH be seen and used in clear */
     enum bare_newline bare_newline; /* what happens to bare CR and LF from the client */
+    bool reconnect;                 /* serve: the backend after TLS is another connection */
     bool trace;                     /* serve: a Received header in front of each message */
     struct pattern_list hide;       /* capabilities that the client is not shown */
     const char *hostname;           /* who speaks in replies that the backend did not write, and

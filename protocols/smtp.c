@@ -131,8 +131,23 @@ static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
     return smtp_pass_reply(s, &s->reply);
 }
 
-/* RFC 3207 §4. The backend is reset before the go-ahead, which shows at the same time that it is
- * still there; afterwards it sees the client's new EHLO. */
+/* RSET shows at the same time that the backend is still there. */
+static enum dialogue_end reset_backend(struct smtp *s, bool *refused)
+{
+    enum dialogue_end end = smtp_ask(s, "RSET\r\n");
+    *refused = false;
+    if (end != DIALOGUE_GO_ON)
+        return end;
+    if (s->reply.code == REPLY_CLOSING)
+        return smtp_pass_reply(s, &s->reply);
+    *refused = !smtp_is_success(&s->reply);
+    return !*refused
+               ? end
+               : smtp_refuse(s, 454, "4.7.0", "TLS is not available: mail server refused RSET");
+}
+
+/* RFC 3207 §4. The backend is reset before the go-ahead, or replaced after the handshake, which is
+ * the more complete reset; then it sees the client's new EHLO. */
 static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *c,
                                      const struct line *line)
 {
@@ -149,13 +164,10 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     if (!d->tls_ready(d))
         return smtp_refuse(s, 454, "4.7.0", "TLS is not available at the moment");
 
-    enum dialogue_end end = smtp_ask(s, "RSET\r\n");
-    if (end != DIALOGUE_GO_ON)
+    bool refused = false;
+    enum dialogue_end end = d->policy->reconnect ? DIALOGUE_GO_ON : reset_backend(s, &refused);
+    if (end != DIALOGUE_GO_ON || refused)
         return end;
-    if (s->reply.code == REPLY_CLOSING)
-        return smtp_pass_reply(s, &s->reply);
-    if (!smtp_is_success(&s->reply))
-        return smtp_refuse(s, 454, "4.7.0", "TLS is not available: mail server refused RSET");
 
     end = smtp_say(s, REPLY_TLS_GO_AHEAD, "2.0.0", "Ready to start TLS");
     if (end != DIALOGUE_GO_ON)
@@ -176,7 +188,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     s->decided = true;
     s->useless = 0;
     forget_transaction(s);
-    return DIALOGUE_GO_ON;
+    return d->policy->reconnect ? renew_backend(s) : DIALOGUE_GO_ON;
 }
 
 static enum dialogue_end do_mail(struct smtp *s, const struct smtp_command *c,

@@ -203,15 +203,6 @@ size_t address_resolve(const char *text, bool listening, struct address *out, si
     return n;
 }
 
-uint16_t address_port(const struct address *a)
-{
-    if (a->sa.ss_family == AF_INET)
-        return ntohs(((const struct sockaddr_in *)&a->sa)->sin_port);
-    if (a->sa.ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)&a->sa)->sin6_port);
-    return 0;
-}
-
 void address_print(struct address *a)
 {
     char host[INET6_ADDRSTRLEN] = "?";
@@ -272,4 +263,121 @@ void address_client_key(const struct address *a, unsigned char key[16])
     } else if (a->sa.ss_family == AF_INET6) {
         memcpy(key + 8, &in6->sin6_addr, 8);
     }
+}
+
+struct address address_of(int family, const void *ip, uint16_t port)
+{
+    struct address a = {.sa.ss_family = (sa_family_t)family};
+    struct sockaddr_in *in = (struct sockaddr_in *)&a.sa;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&a.sa;
+    if (family == AF_INET) {
+        a.len = sizeof *in;
+        in->sin_port = htons(port);
+        memcpy(&in->sin_addr, ip, sizeof in->sin_addr);
+    } else {
+        a.len = sizeof *in6;
+        in6->sin6_port = htons(port);
+        memcpy(&in6->sin6_addr, ip, sizeof in6->sin6_addr);
+    }
+    address_print(&a);
+    return a;
+}
+
+struct address address_unmapped(const struct address *a)
+{
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
+    if (a->sa.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+        return *a;
+    return address_of(AF_INET, &in6->sin6_addr.s6_addr[12], ntohs(in6->sin6_port));
+}
+
+uint16_t address_port(const struct address *a)
+{
+    if (a->sa.ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)&a->sa)->sin_port);
+    if (a->sa.ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)&a->sa)->sin6_port);
+    return 0;
+}
+
+/* ---- networks ---- */
+
+/* Whether the bytes are alike in the first `bits`. */
+static bool same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
+{
+    unsigned whole = bits / 8, rest = bits % 8;
+    if (memcmp(a, b, whole) != 0)
+        return false;
+    return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
+}
+
+static bool parse_bits(const char *text, unsigned most, unsigned *bits)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    *bits = (unsigned)n;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && n <= most;
+}
+
+static bool parse_ip(const char *text, struct network *out)
+{
+    *out = (struct network){0};
+    if (inet_pton(AF_INET, text, out->bytes) == 1) {
+        out->ipv4 = true;
+        return true;
+    }
+    return inet_pton(AF_INET6, text, out->bytes) == 1;
+}
+
+/* ::ffff:192.0.2.0/120 is 192.0.2.0/24. */
+static void unmap(struct network *n)
+{
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (n->ipv4 || n->bits < 96 || memcmp(n->bytes, mapped, sizeof mapped) != 0)
+        return;
+    memmove(n->bytes, n->bytes + 12, 4);
+    memset(n->bytes + 4, 0, 12);
+    n->bits -= 96;
+    n->ipv4 = true;
+}
+
+const char *network_parse(const char *text, struct network *out)
+{
+    char ip[INET6_ADDRSTRLEN];
+    const char *slash = strchr(text, '/');
+    size_t len = slash != NULL ? (size_t)(slash - text) : strlen(text);
+    if (len >= sizeof ip)
+        return "is not ADDRESS or ADDRESS/BITS";
+    memcpy(ip, text, len);
+    ip[len] = '\0';
+    if (!parse_ip(ip, out))
+        return "is not ADDRESS or ADDRESS/BITS";
+    unsigned most = out->ipv4 ? 32 : 128;
+    out->bits = most;
+    if (slash != NULL && !parse_bits(slash + 1, most, &out->bits))
+        return "has a number of bits that is not from 0 to 32 (IPv4) or 128 (IPv6)";
+    unsigned char cut[16] = {0};
+    memcpy(cut, out->bytes, (out->bits + 7) / 8);
+    if (out->bits % 8 != 0)
+        cut[out->bits / 8] &= (unsigned char)(0xff << (8 - out->bits % 8));
+    if (memcmp(cut, out->bytes, sizeof cut) != 0)
+        return "has bits set behind the number of bits that count";
+    unmap(out);
+    return NULL;
+}
+
+bool network_list_has(const struct network_list *list, const struct address *a)
+{
+    const struct address plain = address_unmapped(a);
+    const void *ip = &((const struct sockaddr_in *)&plain.sa)->sin_addr;
+    if (plain.sa.ss_family == AF_INET6)
+        ip = &((const struct sockaddr_in6 *)&plain.sa)->sin6_addr;
+    else if (plain.sa.ss_family != AF_INET)
+        return false;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct network *n = &list->items[i];
+        if (n->ipv4 == (plain.sa.ss_family == AF_INET) && same_bits(n->bytes, ip, n->bits))
+            return true;
+    }
+    return false;
 }

@@ -31,9 +31,6 @@ bool address_is_local(const char *text);
 size_t address_resolve(const char *text, bool listening, struct address *out, size_t max,
                        char *error, size_t error_size);
 
-/* The TCP port, or 0. */
-uint16_t address_port(const struct address *a);
-
 /* Writes `text` from `sa` and `len`. */
 void address_print(struct address *a);
 
@@ -45,5 +42,29 @@ void address_smtp_literal(const struct address *a, char out[ADDRESS_LITERAL_MAX]
 /* The same client, for limits: IPv4 addresses (also v4-mapped) alike, IPv6 by their first 64 bits,
  * since one person has all that follows. Unix sockets are all alike. 16 bytes. */
 void address_client_key(const struct address *a, unsigned char key[16]);
+
+/* An IPv4 (`ip`: 4 bytes) or IPv6 (16 bytes) address and a port in host order, printed. */
+struct address address_of(int family, const void *ip, uint16_t port);
+/* The same address, as IPv4 if it is a v4-mapped IPv6 one. */
+struct address address_unmapped(const struct address *a);
+/* Of an IPv4 or IPv6 address, in host order; 0 for any other. */
+uint16_t address_port(const struct address *a);
+
+/* A range of addresses. IPv4 and IPv6 are apart: ::/0 has no IPv4 address in it. A v4-mapped
+ * address is an IPv4 address, in the text and when it is looked for. */
+struct network {
+    bool ipv4;
+    unsigned char bytes[16]; /* IPv4: the first 4 */
+    unsigned bits;           /* how many of them count */
+};
+struct network_list {
+    struct network *items;
+    size_t count;
+};
+
+/* Reads ADDRESS/BITS, or ADDRESS for itself alone. NULL, or what is wrong. */
+const char *network_parse(const char *text, struct network *out);
+/* Never true for a Unix socket. */
+bool network_list_has(const struct network_list *list, const struct address *a);
 
 #endif

@@ -13,6 +13,15 @@
 #include "proxy/spawner.h"
 
 enum { RETRY_MS = 10 };
+#include "proxy/transparent.h"
+
+static void clear_port(struct address *a)
+{
+    if (a->sa.ss_family == AF_INET)
+        ((struct sockaddr_in *)&a->sa)->sin_port = 0;
+    else if (a->sa.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&a->sa)->sin6_port = 0;
+}
 
 static bool resolve_local(struct backends *b, const struct service *s, char *error, size_t size)
 {
@@ -24,10 +33,7 @@ static bool resolve_local(struct backends *b, const struct service *s, char *err
         snprintf(error, size, "%s: local: %s", s->where, reason);
         return false;
     }
-    if (b->local.sa.ss_family == AF_INET)
-        ((struct sockaddr_in *)&b->local.sa)->sin_port = 0;
-    else if (b->local.sa.ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)&b->local.sa)->sin6_port = 0;
+    clear_port(&b->local);
     return true;
 }
 
@@ -84,30 +90,40 @@ static int connect_path(int fd, const struct address *a, int64_t deadline)
     return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
 }
 
-static int connect_tcp(int fd, const struct backends *b, const struct address *a, int64_t deadline,
-                       int cancel_fd)
+static int connect_tcp(int fd, const struct address *source, const struct address *a,
+                       int64_t deadline, int cancel_fd)
 {
     const int on = 1;
     if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
         fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
         return errno;
-    if (b->local.len > 0 && a->sa.ss_family == b->local.sa.ss_family &&
-        bind(fd, (const struct sockaddr *)&b->local.sa, b->local.len) != 0)
+    if (source->len > 0 && a->sa.ss_family == source->sa.ss_family &&
+        bind(fd, (const struct sockaddr *)&source->sa, source->len) != 0)
         return errno;
     if (connect(fd, (const struct sockaddr *)&a->sa, a->len) == 0)
         return 0;
     return errno == EINPROGRESS ? wait_connected(fd, deadline, cancel_fd) : errno;
 }
 
-/* 0 and a connected, non-blocking descriptor, or an errno. */
-static int connect_one(const struct backends *b, const struct address *a, int64_t deadline,
-                       int cancel_fd, int *out)
+static int open_socket(const struct disguise *as, const struct address *source, int family)
 {
-    int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (as == NULL)
+        return socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (source->sa.ss_family == family)
+        return transparent_take(as->sockets, family);
+    errno = EAFNOSUPPORT; /* never in our own name: the backend would take the client for us */
+    return -1;
+}
+
+/* 0 and a connected, non-blocking descriptor, or an errno. */
+static int connect_one(const struct disguise *as, const struct address *source,
+                       const struct address *a, int64_t deadline, int cancel_fd, int *out)
+{
+    int fd = open_socket(as, source, a->sa.ss_family);
     if (fd < 0)
         return errno;
     int error = a->sa.ss_family == AF_UNIX ? connect_path(fd, a, deadline)
-                                           : connect_tcp(fd, b, a, deadline, cancel_fd);
+                                           : connect_tcp(fd, source, a, deadline, cancel_fd);
     if (error != 0)
         close(fd);
     else
@@ -115,21 +131,31 @@ static int connect_one(const struct backends *b, const struct address *a, int64_
     return error;
 }
 
-int backends_connect(const struct backends *b, unsigned first, unsigned seconds, int cancel_fd,
-                     const struct address **chosen, char *error, size_t size)
+static const char *explain(int error, const struct disguise *as)
 {
+    return as != NULL && error == EAFNOSUPPORT
+               ? "the client's address is not of this kind (IPv4, IPv6)"
+               : strerror(error);
+}
+
+int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
+                     unsigned seconds, int cancel_fd, const struct address **chosen, char *error,
+                     size_t size)
+{
+    struct address source = as != NULL ? address_unmapped(as->client) : b->local;
     size_t used = 0;
     error[0] = '\0';
+    clear_port(&source);
     for (size_t i = 0; i < b->count; i++) {
         const struct address *a = &b->addresses[(first + i) % b->count];
         int fd = -1;
-        int r = connect_one(b, a, wire_deadline(seconds), cancel_fd, &fd);
+        int r = connect_one(as, &source, a, wire_deadline(seconds), cancel_fd, &fd);
         if (r == 0) {
             *chosen = a;
             return fd;
         }
         int n = snprintf(error + used, size - used, "%sbackend %s: %s", i > 0 ? "; " : "", a->text,
-                         strerror(r));
+                         explain(r, as));
         used = n > 0 && used + (size_t)n < size ? used + (size_t)n : size - 1;
         if (r == ECANCELED)
             break;

@@ -29,11 +29,21 @@ struct backends {
  * there is one address, which is good for the log only. */
 bool backends_resolve(struct backends *b, const struct service *s, char *error, size_t error_size);
 
+struct transparent;
+
+/* Whose address the backend sees as the source of the connection. */
+struct disguise {
+    const struct address *client;
+    struct transparent *sockets; /* each attempt takes one */
+};
+
 /* Connects to the first that answers, beginning with number `first` modulo the count, each within
  * `seconds`. Returns a non-blocking descriptor and sets *chosen; or -1, and `error` has one
- * sentence. `cancel_fd` becoming readable ends it (-1: none). */
-int backends_connect(const struct backends *b, unsigned first, unsigned seconds, int cancel_fd,
-                     const struct address **chosen, char *error, size_t error_size);
+ * sentence. `as`: NULL, or the source, and then backends of another family are passed over.
+ * `cancel_fd` becoming readable ends it (-1: none). */
+int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
+                     unsigned seconds, int cancel_fd, const struct address **chosen, char *error,
+                     size_t error_size);
 
 /* Has the spawner start the program; see proxy/spawner.h. `request_fd` is the workers' end of the
  * socket to it. Returns a non-blocking descriptor and sets *line_fd, which is to be closed when the

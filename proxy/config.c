@@ -76,6 +76,7 @@ static void finish_service(struct service *s)
         pattern_destroy(s->hide.items[i]);
     free(s->hide.items);
     arguments_finish(&s->exec_arguments);
+    free(s->balancers.items);
     free(s->name);
     free(s->where);
     *s = (struct service){0};
@@ -417,6 +418,26 @@ static void compile_patterns(struct config *c, struct service *s)
     }
 }
 
+static void parse_networks(struct config *c, struct service *s)
+{
+    s->balancers.items = memory_alloc((s->accept_proxy.count + 1) * sizeof *s->balancers.items);
+    for (size_t i = 0; i < s->accept_proxy.count; i++) {
+        const struct value *v = &s->accept_proxy.items[i];
+        struct network *n = &s->balancers.items[s->balancers.count];
+        const char *wrong = network_parse(v->text, n);
+        if (wrong != NULL) {
+            config_error(c, v->where, "acceptProxy: \"%s\" %s", v->text, wrong);
+            continue;
+        }
+        s->balancers.count++;
+        if (n->bits == 0)
+            config_warn(c, v->where,
+                        "acceptProxy = %s: everybody may claim to be anybody; write the addresses "
+                        "of the balancers",
+                        v->text);
+    }
+}
+
 static void check_key_file(struct config *c, const struct value *v)
 {
     struct stat st;
@@ -505,6 +526,56 @@ static void check_program(struct config *c, struct service *s)
     warn_local_user(c, s);
 }
 
+static bool any_path(const struct values *addresses)
+{
+    for (size_t i = 0; i < addresses->count; i++)
+        if (addresses->items[i].text[0] == '/')
+            return true;
+    return false;
+}
+
+static void check_transparent(struct config *c, const struct service *s)
+{
+    const char *where = config_where(c, s, "identity");
+    if (s->identity != IDENTITY_TRANSPARENT)
+        return;
+    if (s->local != NULL)
+        config_error(c, where, "identity = transparent and local = %s exclude each other",
+                     s->local);
+    if (any_path(&s->accept) || any_path(&s->connect))
+        config_error(c, where,
+                     "identity = transparent needs addresses: a Unix socket in accept or "
+                     "connect has none");
+}
+
+/* An address from which clients come whom the backend has no reason to trust; NULL: none. */
+static const struct value *find_outside(const struct service *s)
+{
+    for (size_t i = 0; i < s->accept.count; i++)
+        if (s->balancers.count > 0 || !address_is_local(s->accept.items[i].text))
+            return &s->accept.items[i];
+    return NULL;
+}
+
+/* Everything that comes through us seems to come from us: the one way to an open relay. */
+static void check_identity(struct config *c, const struct service *s)
+{
+    const struct value *outside = find_outside(s);
+    char local[256];
+    check_transparent(c, s);
+    if (s->protocol == NULL || s->exec != NULL || outside == NULL || s->identity != IDENTITY_NONE)
+        return;
+    snprintf(local, sizeof local, "%s:1", s->local != NULL ? s->local : "localhost");
+    if (!address_is_local(local)) /* chosen to be one that the backend does not trust */
+        return;
+    config_warn(c, outside->where,
+                "[%s] the backend %s sees every client as this machine; if it relays for this "
+                "machine (Postfix: mynetworks), it relays for the world, an open relay. Write "
+                "identity = proxy, proxy2 or transparent, as the backend understands it, or "
+                "local = ADDRESS, one of this machine's that the backend does not trust",
+                s->name, s->connect.count > 0 ? s->connect.items[0].text : "?");
+}
+
 static void check_combinations(struct config *c, const struct service *s)
 {
     if (s->client)
@@ -530,17 +601,6 @@ static void check_combinations(struct config *c, const struct service *s)
             config_warn(c, s->accept.items[i].where,
                         "tlsLevel = encrypt on port 25: a public mail exchanger must not require "
                         "TLS (RFC 3207, section 4); senders without it cannot reach you");
-    }
-    /* Everything that comes through us seems to come from us: the one way to an open relay. */
-    for (size_t i = 0; i < s->accept.count; i++) {
-        if (s->protocol == NULL || s->exec != NULL || address_is_local(s->accept.items[i].text))
-            continue;
-        config_warn(c, s->accept.items[i].where,
-                    "[%s] the backend %s sees every client as %s: make sure that it does not relay "
-                    "for that address (Postfix: mynetworks), or you run an open relay",
-                    s->name, s->connect.count > 0 ? s->connect.items[0].text : "?",
-                    s->local != NULL ? s->local : "this machine");
-        break;
     }
 }
 
@@ -577,8 +637,10 @@ static void check_service(struct config *c, struct service *s)
     check_taken(c, s);
     compile_patterns(c, s);
     check_program(c, s);
+    parse_networks(c, s);
     check_certificates(c, s);
     check_combinations(c, s);
+    check_identity(c, s);
 }
 
 /* A daemon leaves the directory that it was started from. */

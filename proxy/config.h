@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "protocols/protocol.h"
+#include "proxy/address.h"
 #include "proxy/arguments.h"
 
 struct option_row;
@@ -27,17 +28,20 @@ struct values {
 enum foreground { FOREGROUND_NO, FOREGROUND_QUIET, FOREGROUND_YES };
 enum failover { FAILOVER_PRIO, FAILOVER_RR };
 enum implicit_tls { IMPLICIT_NO, IMPLICIT_YES, IMPLICIT_AUTO };
+/* The words of `identity`, in the order of its row. */
+enum identity_kind { IDENTITY_NONE, IDENTITY_PROXY, IDENTITY_PROXY2, IDENTITY_TRANSPARENT };
 enum log_mode { LOG_APPEND, LOG_OVERWRITE };
 
 /* One [section]. Times in seconds unless they say otherwise, sizes in bytes. */
 struct service {
     char *name, *where;
-    struct values accept, connect, cert, key, ocsp_staple, hide_capability;
+    struct values accept, connect, cert, key, ocsp_staple, hide_capability, accept_proxy;
     char *protocol_name, *ca_file, *priority, *local, *sni;
     char *exec, *exec_args, *exec_user;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
     int trace;
     int implicit_tls_wait_ms;
+    int identity, reconnect;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
     int max_command_length, max_reply_size, max_useless_commands;
     int timeout_connect, timeout_busy, timeout_idle, timeout_close, timeout_handshake,
@@ -48,6 +52,7 @@ struct service {
     struct service *sni_service;         /* the one it belongs to */
     struct pattern_list hide;            /* hide_capability, compiled */
     struct argument_list exec_arguments; /* exec_args, split; just the program without them */
+    struct network_list balancers;       /* accept_proxy, parsed */
 };
 
 /* Where an option was set. */

@@ -23,6 +23,7 @@ static struct policy policy_of(const struct config *c, const struct service *s)
                            .auth_before_tls = s->auth_before_tls,
                            .bare_newline = (enum bare_newline)s->bare_newline,
                            .trace = s->trace,
+                           .reconnect = s->reconnect,
                            .hide = s->hide,
                            .hostname = c->hostname,
                            .max_command = (size_t)s->max_command_length,
@@ -49,8 +50,10 @@ static void make_walls(struct walls *walls, const struct sandbox_needs *needs, b
 static void make_worker_walls(struct pool *p)
 {
     uint16_t ports[BACKENDS_MAX];
-    struct sandbox_needs needs = {
-        .role = SANDBOX_WORKER, .bind = p->backends.local.len > 0, .ports = ports};
+    struct sandbox_needs needs = {.role = SANDBOX_WORKER,
+                                  .bind = p->backends.local.len > 0 ||
+                                          p->service->identity == IDENTITY_TRANSPARENT,
+                                  .ports = ports};
     for (size_t i = 0; i < p->backends.count && !p->backends.program; i++) {
         const struct address *a = &p->backends.addresses[i];
         if (a->sa.ss_family == AF_UNIX)
@@ -60,6 +63,20 @@ static void make_worker_walls(struct pool *p)
     }
     needs.tcp = needs.n_ports > 0;
     make_walls(&p->walls, &needs, false); /* the keeper's, made before, has told it */
+}
+
+/* Whether workers will be able to speak in the names of clients. */
+static bool check_transparent(const struct generation *g, const struct pool *p, char *error,
+                              size_t size)
+{
+    struct transparent probe = {0};
+    bool ok = p->service->identity != IDENTITY_TRANSPARENT ||
+              transparent_open(&probe, &p->backends, 1, 1);
+    if (!ok)
+        snprintf(error, size, "%s: identity = transparent: %s (it needs root, or CAP_NET_ADMIN)",
+                 config_where(g->config, p->service, "identity"), strerror(errno));
+    transparent_close(&probe);
+    return ok;
 }
 
 static bool make_pool(struct generation *g, const struct service *s, char *error, size_t size)
@@ -75,7 +92,7 @@ static bool make_pool(struct generation *g, const struct service *s, char *error
                        .notify_fd = g->common->notify_fd,
                        .cancel_fd = g->common->cancel_fd};
     g->max_workers += pool_most_workers(p);
-    if (!backends_resolve(&p->backends, s, error, size))
+    if (!backends_resolve(&p->backends, s, error, size) || !check_transparent(g, p, error, size))
         return false;
     make_worker_walls(p);
     p->stats = stats_create(pool_most_workers(p));

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "proxy/lookup.h"
@@ -169,6 +171,15 @@ static const char *become(const struct jail *j)
     return NULL;
 }
 
+/* Without root there may still be rights that a service manager has lent (AmbientCapabilities=). */
+static bool give_back_capabilities(void)
+{
+    struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[2] = {0};
+    return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
+           syscall(SYS_capset, &h, none) == 0;
+}
+
 static bool can_read_directories(void)
 {
     int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -204,6 +215,8 @@ const char *jail_enter(const struct jail *j, const struct descent *d)
         if (failed != NULL)
             return failed;
     }
+    if (!give_back_capabilities())
+        return "capset";
     if (chrooted && !j->given && access("/etc/passwd", F_OK) == 0)
         return "proof: files are still there";
     /* Behind setresuid(2), which would undo the first two. */

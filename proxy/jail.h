@@ -51,10 +51,10 @@ struct descent {
     const struct walls *walls;
 };
 
-/* Closes descriptors; then chroot, groups, gid, uid, limits (no core, no further process), not to
- * be traced, SIGTERM when the parent ends, no_new_privs, Landlock, seccomp; then the proof: what
- * was given up is tried and must fail. Returns NULL, or what failed (errno may say more): the
- * caller must not go on then. */
+/* Closes descriptors; then chroot, groups, gid, uid, capabilities, limits (no core, no further
+ * process), not to be traced, SIGTERM when the parent ends, no_new_privs, Landlock, seccomp; then
+ * the proof: what was given up is tried and must fail. Returns NULL, or what failed (errno may say
+ * more): the caller must not go on then. */
 const char *jail_enter(const struct jail *j, const struct descent *d);
 
 enum {

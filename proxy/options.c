@@ -54,6 +54,8 @@ static const struct option_row rows[] = {
     /* addresses */
     {"accept", OPTION_LIST, SERVICE(accept), NULL, 0, 0, NULL,
      "[host:]port or /path to listen on; without host: all IPv4 addresses, \":::port\": all IPv6"},
+    {"acceptProxy", OPTION_LIST, SERVICE(accept_proxy), NULL, 0, 0, NULL,
+     "ADDRESS[/BITS] of balancers: who connects from there begins with a PROXY header, v1 or v2"},
     {"connect", OPTION_LIST, SERVICE(connect), NULL, 0, 0, NULL,
      "[host:]port or /path of the backend; several: see failover"},
     {"exec", OPTION_FILE, SERVICE(exec), NULL, 0, 0, NULL,
@@ -65,8 +67,12 @@ static const struct option_row rows[] = {
      "user it runs as (default: that of setuid)"},
     {"failover", OPTION_CHOICE, SERVICE(failover), "prio", 0, 0, "prio rr",
      "order of backends: as written, or in turn"},
+    {"identity", OPTION_CHOICE, SERVICE(identity), "none", 0, 0, "none proxy proxy2 transparent",
+     "how the backend learns the client's address: PROXY protocol, or as the connection's source"},
     {"local", OPTION_TEXT, SERVICE(local), NULL, 0, 0, NULL,
      "source address of connections to the backend"},
+    {"reconnect", OPTION_CHOICE, SERVICE(reconnect), "no", 0, 0, YES_NO,
+     "begin a new connection to the backend after STARTTLS"},
 
     /* what is spoken */
     {"authBeforeTls", OPTION_CHOICE, SERVICE(auth_before_tls), "no", 0, 0, YES_NO,
@@ -210,7 +216,7 @@ static const struct option_row rows[] = {
     GONE("sslVersionMin", "TLS 1.2 is the least by default: leave it out, or write priority ="),
     GONE("ticketKeySecret", "ticket keys are made anew every day: leave it out"),
     GONE("ticketMacSecret", "ticket keys are made anew every day: leave it out"),
-    GONE("transparent", "not in this version: see local ="),
+    GONE("transparent", "write identity = transparent, or leave it out"),
     GONE("verify", "client certificates are not asked for in this version"),
     GONE("verifyChain", "client certificates are not asked for in this version"),
     GONE("verifyPeer", "client certificates are not asked for in this version"),

@@ -14,6 +14,7 @@
 #include "proxy/listen.h"
 #include "proxy/program.h"
 #include "proxy/stats.h"
+#include "proxy/transparent.h"
 
 struct generation;
 
@@ -33,6 +34,7 @@ struct pool {
     int spawn_fds[2];      /* to the spawner: [0] is the workers' end; -1 without a program */
     struct walls walls;    /* around the workers */
     unsigned max_fds;      /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
+    struct transparent transparent; /* the worker's own */
     /* The master's own: */
     unsigned live;      /* workers, idle or not */
     unsigned failures;  /* workers that died at once, in a row */

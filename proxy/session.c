@@ -6,24 +6,32 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "proxy/child.h"
+#include "proxy/identity.h"
 #include "proxy/log.h"
 #include "proxy/pump.h"
 #include "proxy/transport.h"
 
 enum {
     GOODBYE_SECONDS = 10,          /* for the last bytes to a client */
+    HEADER_SECONDS = 10,           /* for a balancer to say who the client is, and for us */
     REFUSED_SECONDS = 2,           /* for a client that was not served to close */
     LINGER_MAX = 64 * 1024 * 1024, /* bytes of a client that talks on after we have closed */
 };
 
 struct session {
     struct pool *pool;
-    const struct address *peer;
+    const struct address *peer; /* the client */
+    const struct address *via;  /* the balancer that has said so; NULL: there is none */
+    struct address server;      /* where the client connected to */
+    struct identity announced;  /* by the balancer */
+    char id[IDENTITY_ID_MAX + 1];
+    size_t id_len;                         /* 0: the session needs none */
     const struct address *backend_address; /* NULL until there is one */
     int client_fd, backend_fd;             /* -1: none */
     int line_fd;                           /* to the spawner, until the session is over; -1 */
@@ -32,7 +40,7 @@ struct session {
     struct dialogue dialogue;
     char literal[ADDRESS_LITERAL_MAX]; /* the client's address, for dialogue.client_facts */
     enum dialogue_end end;
-    bool refused; /* never served: there were too many */
+    bool refused; /* never served: there were too many, or nobody knows who it is */
     int64_t began;
 };
 
@@ -77,21 +85,128 @@ static void summarize(const struct session *s)
 {
     struct tls_info tls = {.version = "-", .cipher = "-", .group = "-", .sni = "-", .alpn = "-"};
     const struct dialogue *d = &s->dialogue;
-    char sni[128], alpn[32];
+    char sni[128], alpn[32], id[IDENTITY_ID_MAX + 1];
     int64_t ms = wire_now() - s->began;
     if (s->tls != NULL)
         tls_get_info(s->tls, &tls);
-    log_notice("service=%s client=%s backend=%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
-               "alpn=%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
-               "seconds=%lld.%03lld%s%s%s",
-               s->pool->service->name, s->peer->text,
-               s->backend_address != NULL ? s->backend_address->text : "-", tls.version, tls.cipher,
-               tls.group, tls.resumed ? "yes" : "no", as_word(tls.sni, sni, sizeof sni),
-               as_word(tls.alpn, alpn, sizeof alpn), end_word(s->end), d->step, d->tally.senders,
-               d->tally.recipients, d->tally.messages, (unsigned long long)s->client.received,
-               (unsigned long long)s->client.sent, (long long)(ms / 1000), (long long)(ms % 1000),
-               d->reason[0] != '\0' ? " reason=\"" : "", d->reason,
-               d->reason[0] != '\0' ? "\"" : "");
+    log_notice(
+        "service=%s client=%s%s%s%s%s backend=%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
+        "alpn=%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
+        "seconds=%lld.%03lld%s%s%s",
+        s->pool->service->name, s->peer->text, s->via != NULL ? " via=" : "",
+        s->via != NULL ? s->via->text : "", s->id_len > 0 ? " id=" : "",
+        as_word(s->id, id, sizeof id), s->backend_address != NULL ? s->backend_address->text : "-",
+        tls.version, tls.cipher, tls.group, tls.resumed ? "yes" : "no",
+        as_word(tls.sni, sni, sizeof sni), as_word(tls.alpn, alpn, sizeof alpn), end_word(s->end),
+        d->step, d->tally.senders, d->tally.recipients, d->tally.messages,
+        (unsigned long long)s->client.received, (unsigned long long)s->client.sent,
+        (long long)(ms / 1000), (long long)(ms % 1000), d->reason[0] != '\0' ? " reason=\"" : "",
+        d->reason, d->reason[0] != '\0' ? "\"" : "");
+}
+
+/* ---- who the client is ---- */
+
+/* A balancer begins with a header. What follows it is the client's and stays in the wire. */
+static bool hear_balancer(struct session *s)
+{
+    int64_t deadline = wire_deadline(HEADER_SECONDS);
+    if (deadline > s->dialogue.pretls_deadline)
+        deadline = s->dialogue.pretls_deadline;
+    s->dialogue.step = "reading the PROXY header";
+    for (;;) {
+        const char *data;
+        size_t used, len = wire_buffered(&s->client, &data);
+        switch (identity_read(data, len, &s->announced, &used)) {
+        case IDENTITY_OK:
+            wire_consume(&s->client, used);
+            return true;
+        case IDENTITY_BAD:
+            finish_with(s, DIALOGUE_REFUSED,
+                        "no PROXY header from a balancer: peer began otherwise");
+            return false;
+        case IDENTITY_MORE:
+            break;
+        }
+        enum wire_status status = wire_fill(&s->client, deadline);
+        if (status != WIRE_OK) {
+            finish_with(s, DIALOGUE_LOST, "no PROXY header from a balancer: peer %s",
+                        wire_status_text(status));
+            return false;
+        }
+    }
+}
+
+/* LOCAL, UNKNOWN and the like come from the balancer itself, so it is the client. */
+static bool identify_client(struct session *s)
+{
+    s->server.len = sizeof s->server.sa;
+    if (getsockname(s->client_fd, (struct sockaddr *)&s->server.sa, &s->server.len) == 0)
+        address_print(&s->server);
+    if (!network_list_has(&s->pool->service->balancers, s->peer))
+        return true;
+    if (!hear_balancer(s))
+        return false;
+    if (s->announced.known) {
+        s->via = s->peer;
+        s->peer = &s->announced.source;
+        s->server = s->announced.destination;
+    }
+    return true;
+}
+
+/* For the backend's log and ours: the balancer's, or a new one. */
+static void choose_id(struct session *s)
+{
+    unsigned char random[8];
+    s->id_len = s->announced.id_len;
+    memcpy(s->id, s->announced.id, s->id_len);
+    if (s->id_len > 0 || getrandom(random, sizeof random, 0) != sizeof random)
+        return;
+    for (size_t i = 0; i < sizeof random; i++)
+        s->id_len += (size_t)snprintf(s->id + s->id_len, 3, "%02x", random[i]);
+}
+
+static size_t write_header(struct session *s, char out[IDENTITY_WRITE_MAX])
+{
+    struct tls_info tls;
+    struct tls_certificates certificates;
+    struct identity_facts facts = {.client = s->peer, .server = &s->server};
+    switch ((enum identity_kind)s->pool->service->identity) {
+    case IDENTITY_NONE:
+    case IDENTITY_TRANSPARENT:
+        return 0;
+    case IDENTITY_PROXY:
+        return identity_write_v1(&facts, out);
+    case IDENTITY_PROXY2:
+        break;
+    }
+    if (s->dialogue.tls_active) {
+        tls_get_info(s->tls, &tls);
+        tls_get_certificates(s->tls, &certificates);
+        facts.tls = &tls;
+        facts.certificates = &certificates;
+    }
+    if (s->id_len == 0)
+        choose_id(s);
+    facts.id = s->id;
+    facts.id_len = s->id_len;
+    return identity_write_v2(&facts, out);
+}
+
+/* Before anything else on the backend's wire, and in a write of its own: some receivers read it in
+ * one piece. */
+static bool introduce_client(struct session *s)
+{
+    char header[IDENTITY_WRITE_MAX];
+    size_t len = write_header(s, header);
+    int64_t deadline = wire_deadline(HEADER_SECONDS);
+    enum wire_status status = wire_put(&s->backend, header, len, deadline);
+    if (status == WIRE_OK && len > 0)
+        status = wire_flush(&s->backend, deadline);
+    if (status != WIRE_OK)
+        finish_with(s, DIALOGUE_LOST, "backend %s could not be told who the client is: it %s",
+                    s->backend_address->text, wire_status_text(status));
+    return status == WIRE_OK;
 }
 
 /* ---- TLS ---- */
@@ -163,6 +278,9 @@ static bool client_begins_with_tls(const struct session *s)
     struct pollfd fds[2] = {{.fd = s->client_fd, .events = POLLIN}};
     unsigned char first;
     int64_t deadline = wire_now() + s->pool->service->implicit_tls_wait_ms;
+    const char *early; /* came with a balancer's header */
+    if (wire_buffered(&s->client, &early) > 0)
+        return *early == TLS_HANDSHAKE_RECORD;
     return wire_poll(fds, 1, s->pool->cancel_fd, deadline) == WIRE_OK &&
            recv(s->client_fd, &first, 1, MSG_PEEK) == 1 && first == TLS_HANDSHAKE_RECORD;
 }
@@ -193,30 +311,25 @@ static void tell_sorry(struct session *s, const char *text)
     (void)wire_flush(&s->client, deadline);
 }
 
-static int connect_socket(struct session *s, char *error, size_t size)
+static int connect_socket(struct session *s, unsigned first, char *error, size_t size)
 {
     const struct service *service = s->pool->service;
-    unsigned first =
-        service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1) : 0;
+    const struct disguise as = {.client = s->peer, .sockets = &s->pool->transparent};
     s->dialogue.step = "connecting to the backend";
-    return backends_connect(&s->pool->backends, first, (unsigned)service->timeout_connect,
-                            s->pool->cancel_fd, &s->backend_address, error, size);
+    return backends_connect(
+        &s->pool->backends, service->identity == IDENTITY_TRANSPARENT ? &as : NULL, first,
+        (unsigned)service->timeout_connect, s->pool->cancel_fd, &s->backend_address, error, size);
 }
 
 static int start_program(struct session *s, char *error, size_t size)
 {
     const struct pool *p = s->pool;
-    struct address local = {.len = sizeof local.sa};
     struct session_facts facts;
     struct tls_info tls;
     s->dialogue.step = "starting the program";
-    if (getsockname(s->client_fd, (struct sockaddr *)&local.sa, &local.len) != 0) {
-        snprintf(error, size, "the client is gone");
-        return -1;
-    }
     if (s->dialogue.tls_active)
         tls_get_info(s->tls, &tls);
-    session_facts_set(&facts, s->peer, &local, s->dialogue.tls_active ? &tls : NULL);
+    session_facts_set(&facts, s->peer, &s->server, s->dialogue.tls_active ? &tls : NULL);
     int fd = backends_start_program(&p->backends, p->spawn_fds[0], &facts,
                                     (unsigned)p->service->timeout_connect, p->cancel_fd,
                                     &s->line_fd, error, size);
@@ -225,35 +338,38 @@ static int start_program(struct session *s, char *error, size_t size)
     return fd;
 }
 
-static bool connect_backend(struct session *s)
+static bool connect_backend(struct session *s, unsigned first)
 {
     char error[200];
     s->backend_fd = s->pool->backends.program ? start_program(s, error, sizeof error)
-                                              : connect_socket(s, error, sizeof error);
+                                              : connect_socket(s, first, error, sizeof error);
     if (s->backend_fd < 0) {
         finish_with(s, DIALOGUE_LOST, "%s", error);
         return false;
     }
     struct transport t = transport_of_fd(&s->backend_fd);
     wire_init(&s->backend, &t, s->pool->cancel_fd);
-    return true;
+    return introduce_client(s);
 }
 
 static bool reach_backend(struct session *s)
 {
-    if (connect_backend(s))
+    bool in_turn = s->pool->service->failover == FAILOVER_RR;
+    if (connect_backend(s, in_turn ? atomic_fetch_add(&s->pool->stats->turn, 1) : 0))
         return true;
     tell_sorry(s, "Mail server cannot be reached, try again later");
     return false;
 }
 
+/* The same backend first: it is the one whose greeting the client has seen. */
 static bool dialogue_renew_backend(struct dialogue *d)
 {
     struct session *s = d->session;
+    size_t first = (size_t)(s->backend_address - s->pool->backends.addresses);
     close(s->backend_fd);
     child_close(&s->line_fd);
     wire_finish(&s->backend);
-    return connect_backend(s);
+    return connect_backend(s, (unsigned)first);
 }
 
 static void end_client(void *ctx)
@@ -314,8 +430,14 @@ static void serve(struct session *s)
         run_pump(s);
 }
 
-static void run(struct session *s, const char *refusal)
+static void run(struct session *s, const struct admission *admission)
 {
+    if (!identify_client(s))
+        return;
+    log_info("service=%s client=%s%s%s connected", s->pool->service->name, s->peer->text,
+             s->via != NULL ? " via=" : "", s->via != NULL ? s->via->text : "");
+    const char *refusal = admission != NULL ? admission->ask(admission->ctx, s->peer) : NULL;
+    s->refused = refusal != NULL;
     bool tls_first = begins_with_tls(s);
     if (refusal != NULL && !tls_first) {
         finish_with(s, DIALOGUE_REFUSED, "%s", refusal);
@@ -375,15 +497,16 @@ static void close_both(struct session *s)
     close(s->client_fd);
 }
 
-void session_run(struct pool *pool, int fd, const struct address *client, const char *refusal)
+void session_run(struct pool *pool, int fd, const struct address *peer,
+                 const struct admission *admission)
 {
     struct session s = {.pool = pool,
-                        .peer = client,
+                        .peer = peer,
                         .client_fd = fd,
                         .backend_fd = -1,
                         .line_fd = -1,
                         .end = DIALOGUE_LOST,
-                        .refused = refusal != NULL,
+                        .refused = true,
                         .began = wire_now()};
     s.dialogue = (struct dialogue){
         .client = &s.client,
@@ -399,8 +522,7 @@ void session_run(struct pool *pool, int fd, const struct address *client, const 
     };
     struct transport t = transport_of_fd(&s.client_fd);
     wire_init(&s.client, &t, pool->cancel_fd);
-    log_info("service=%s client=%s connected", pool->service->name, client->text);
-    run(&s, refusal);
+    run(&s, admission);
     close_both(&s);
     summarize(&s);
     tls_destroy(s.tls);

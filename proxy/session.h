@@ -8,8 +8,16 @@
 #include "proxy/address.h"
 #include "proxy/pool.h"
 
-/* Serves the client on `fd` (taken, non-blocking) to its end. `refusal`: what to tell it instead
- * of serving it, or NULL. */
-void session_run(struct pool *pool, int fd, const struct address *client, const char *refusal);
+/* Asked once, as soon as it is known who the client is: what to tell it instead of serving it, or
+ * NULL. */
+struct admission {
+    const char *(*ask)(void *ctx, const struct address *client);
+    void *ctx;
+};
+
+/* Serves the client on `fd` (taken, non-blocking) to its end. `peer` may be a balancer that says
+ * who the client is (acceptProxy). `admission`: NULL, and everybody is served. */
+void session_run(struct pool *pool, int fd, const struct address *peer,
+                 const struct admission *admission);
 
 #endif

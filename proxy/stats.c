@@ -57,12 +57,26 @@ void stats_worker_dead(struct stats *s, int slot)
     leave(s, slot, SLOT_FREE);
 }
 
+static void name_client(struct slot *own, const unsigned char client[16], const char *peer)
+{
+    memcpy(own->client, client, sizeof own->client);
+    snprintf(own->peer, sizeof own->peer, "%s", peer);
+}
+
+/* Of two sessions of one client that are renamed at the same time, at least the one that counts
+ * last sees the other: both write first. */
+void stats_session_rename(struct stats *s, int slot, const unsigned char client[16],
+                          const char *peer)
+{
+    name_client(&s->slots[slot], client, peer);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
 unsigned stats_session_begin(struct stats *s, int slot, const unsigned char client[16],
                              const char *peer)
 {
     struct slot *own = &s->slots[slot];
-    memcpy(own->client, client, sizeof own->client);
-    snprintf(own->peer, sizeof own->peer, "%s", peer);
+    name_client(own, client, peer);
     own->since = wire_now();
     leave(s, slot, SLOT_BUSY);
     atomic_fetch_add(&s->sessions, 1);

@@ -48,6 +48,9 @@ void stats_worker_dead(struct stats *s, int slot);
 /* The worker. Returns the session's number among those that are served now, from 1. */
 unsigned stats_session_begin(struct stats *s, int slot, const unsigned char client[16],
                              const char *peer);
+/* The session is somebody else's than it seemed: a balancer has said whose. */
+void stats_session_rename(struct stats *s, int slot, const unsigned char client[16],
+                          const char *peer);
 /* The session is not one after all: it no longer counts. */
 void stats_session_refuse(struct stats *s, int slot);
 void stats_session_end(struct stats *s, int slot, enum slot_state next);

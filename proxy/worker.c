@@ -50,7 +50,8 @@ static void set_signals(struct listeners *listeners)
 
 static void enter_jail(struct pool *pool, const struct jail *jail)
 {
-    int keep[LISTENERS_MAX + 9];
+    int keep[LISTENERS_MAX + 9 + TRANSPARENT_MAX];
+    const struct transparent *t = &pool->transparent;
     size_t n = 0;
     for (size_t i = 0; i < pool->listeners.count; i++)
         keep[n++] = pool->listeners.fds[i];
@@ -62,11 +63,13 @@ static void enter_jail(struct pool *pool, const struct jail *jail)
     keep[n++] = log_fd();
     keep[n++] = log_syslog_fd();
     keep[n++] = pool->walls.landlock_fd;
+    for (size_t i = 0; i < t->count; i++)
+        keep[n++] = t->sockets[i].fd;
     const struct descent descent = {
         .keep = keep,
         .n_keep = n,
         .no_chroot = pool->backends.any_path, /* it is reached by its name */
-        .max_fds = pool->max_fds,
+        .max_fds = pool->max_fds + (unsigned)t->count,
         .max_memory = sandbox_is_built() ? MEMORY_MAX + 2 * pool->policy.max_reply : 0,
         .walls = &pool->walls};
     const char *failed = jail_enter(jail, &descent);
@@ -74,6 +77,20 @@ static void enter_jail(struct pool *pool, const struct jail *jail)
         return;
     log_error_errno("service=%s a worker could not be jailed and does not serve: %s",
                     pool->service->name, failed);
+    _exit(JAIL_EXIT_OPEN);
+}
+
+/* How many sessions this worker serves: as many as it has sockets for, if these must be special. */
+static int prepare_sessions(struct pool *pool)
+{
+    const struct service *s = pool->service;
+    unsigned times = s->reconnect ? 2 : 1, sessions = (unsigned)s->connections_per_worker;
+    if (s->identity != IDENTITY_TRANSPARENT)
+        return s->connections_per_worker;
+    sessions = transparent_sessions(&pool->backends, times, sessions);
+    if (transparent_open(&pool->transparent, &pool->backends, times, sessions))
+        return (int)sessions;
+    log_error_errno("service=%s identity = transparent: a worker cannot have its sockets", s->name);
     _exit(JAIL_EXIT_OPEN);
 }
 
@@ -99,16 +116,34 @@ static const char *find_refusal(const struct pool *pool, unsigned number,
     return NULL;
 }
 
-static void serve_one(struct pool *pool, int slot, int fd, const struct address *client, bool last)
+struct arrival {
+    struct pool *pool;
+    int slot;
+    unsigned number; /* among those that are served now */
+};
+
+/* The session counted as its peer's until it was known whose it is. */
+static const char *admit(void *ctx, const struct address *client)
 {
+    const struct arrival *a = ctx;
     unsigned char key[16];
     address_client_key(client, key);
-    unsigned number = stats_session_begin(pool->stats, slot, key, client->text);
-    const char *refusal = find_refusal(pool, number, key);
+    stats_session_rename(a->pool->stats, a->slot, key, client->text);
+    const char *refusal = find_refusal(a->pool, a->number, key);
     if (refusal != NULL)
-        stats_session_refuse(pool->stats, slot);
+        stats_session_refuse(a->pool->stats, a->slot);
+    return refusal;
+}
+
+static void serve_one(struct pool *pool, int slot, int fd, const struct address *peer, bool last)
+{
+    struct arrival a = {.pool = pool, .slot = slot};
+    const struct admission admission = {.ask = admit, .ctx = &a};
+    unsigned char key[16];
+    address_client_key(peer, key);
+    a.number = stats_session_begin(pool->stats, slot, key, peer->text);
     tell_master(pool, atomic_load(&pool->stats->idle));
-    session_run(pool, fd, client, refusal);
+    session_run(pool, fd, peer, &admission);
     stats_session_end(pool->stats, slot, last || own.stopping ? SLOT_LEAVING : SLOT_IDLE);
 }
 
@@ -125,11 +160,11 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     snprintf(title, sizeof title, "worker %s", pool->service->name);
     title_set(title);
     set_signals(&pool->listeners);
+    int left = prepare_sessions(pool);
     enter_jail(pool, jail);
     if (getppid() != master) /* it ended before we had asked to be told */
         _exit(0);
 
-    int left = pool->service->connections_per_worker;
     while (left > 0 && !own.stopping) {
         struct address client;
         int fd = listeners_accept(&pool->listeners, &client);

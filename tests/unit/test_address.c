@@ -199,6 +199,92 @@ static void clients_are_told_apart_by_what_they_cannot_change(void **state)
     assert_false(same_client(of_ipv6("::", 0), of_ipv4("0.0.0.0", 0)));
 }
 
+static const struct network_case {
+    const char *name, *text;
+    bool want; /* it is one */
+    const char *inside, *outside;
+} network_cases[] = {
+    {"IPv4 address", "192.0.2.1", true, "192.0.2.1", "192.0.2.2"},
+    {"IPv4 /32", "192.0.2.1/32", true, "192.0.2.1", "192.0.2.0"},
+    {"IPv4 /24", "192.0.2.0/24", true, "192.0.2.255", "192.0.3.0"},
+    {"IPv4 /25", "192.0.2.128/25", true, "192.0.2.128", "192.0.2.127"},
+    {"IPv4 /31", "192.0.2.254/31", true, "192.0.2.255", "192.0.2.253"},
+    {"IPv4 /1", "128.0.0.0/1", true, "255.0.0.1", "127.255.255.255"},
+    {"IPv4 /0", "0.0.0.0/0", true, "255.255.255.255", "::"},
+    {"IPv6 address", "2001:db8::1", true, "2001:db8::1", "2001:db8::2"},
+    {"IPv6 /128", "2001:db8::1/128", true, "2001:db8::1", "2001:db8::"},
+    {"IPv6 /32", "2001:db8::/32", true, "2001:db8:ffff::1", "2001:db9::"},
+    {"IPv6 /33", "2001:db8:8000::/33", true, "2001:db8:ffff::1", "2001:db8:7fff::"},
+    {"IPv6 /0 has no IPv4 in it", "::/0", true, "2001:db8::1", "192.0.2.1"},
+    {"IPv6 /0 has no v4-mapped in it", "::/0", true, "::1", "::ffff:192.0.2.1"},
+    {"v4-mapped client", "192.0.2.0/24", true, "::ffff:192.0.2.1", "::ffff:192.0.3.1"},
+    {"v4-mapped network", "::ffff:192.0.2.0/120", true, "192.0.2.1", "192.0.3.1"},
+    {"v4-mapped address", "::ffff:192.0.2.1", true, "::ffff:192.0.2.1", "192.0.2.2"},
+    {"all v4-mapped", "::ffff:0:0/96", true, "192.0.2.1", "2001:db8::1"},
+    {"bits behind /24", "192.0.2.1/24", false, NULL, NULL},
+    {"bits behind /25", "192.0.2.64/25", false, NULL, NULL},
+    {"bits behind /0", "128.0.0.0/0", false, NULL, NULL},
+    {"bits behind IPv6 /32", "2001:db8::1/32", false, NULL, NULL},
+    {"IPv4 /33", "192.0.2.0/33", false, NULL, NULL},
+    {"IPv6 /129", "2001:db8::/129", false, NULL, NULL},
+    {"no bits", "192.0.2.0/", false, NULL, NULL},
+    {"sign", "192.0.2.0/+24", false, NULL, NULL},
+    {"mask", "192.0.2.0/255.255.255.0", false, NULL, NULL},
+    {"many bits", "192.0.2.0/99999999999999999999", false, NULL, NULL},
+    {"host name", "localhost", false, NULL, NULL},
+    {"port", "192.0.2.1:25", false, NULL, NULL},
+    {"three numbers", "192.0.2/24", false, NULL, NULL},
+    {"nothing", "", false, NULL, NULL},
+    {"only bits", "/24", false, NULL, NULL},
+    {"longer than any address", "00000000000000000000000000000000000000000000000001", false, NULL,
+     NULL},
+};
+
+static struct address of_text(const char *text)
+{
+    return strchr(text, ':') != NULL ? of_ipv6(text, 1) : of_ipv4(text, 1);
+}
+
+static void network_has_its_addresses(void **state)
+{
+    const struct network_case *c = *state;
+    struct network n;
+    const struct network_list list = {.items = &n, .count = 1}, none = {0};
+    assert_int_equal(network_parse(c->text, &n) == NULL, c->want);
+    if (!c->want)
+        return;
+    const struct address inside = of_text(c->inside), outside = of_text(c->outside);
+    assert_true(network_list_has(&list, &inside));
+    assert_false(network_list_has(&list, &outside));
+    assert_false(network_list_has(&none, &inside));
+}
+
+static void network_has_no_unix_sockets(void **state)
+{
+    (void)state;
+    struct network n[2];
+    const struct network_list list = {.items = n, .count = 2};
+    struct address a = {.len = sizeof(sa_family_t), .sa.ss_family = AF_UNIX};
+    assert_null(network_parse("0.0.0.0/0", &n[0]));
+    assert_null(network_parse("::/0", &n[1]));
+    assert_false(network_list_has(&list, &a));
+    a = of_ipv6("::ffff:192.0.2.1", 7);
+    assert_true(network_list_has(&list, &a));
+}
+
+static void mapped_addresses_are_unmapped(void **state)
+{
+    (void)state;
+    struct address a = of_ipv6("::ffff:192.0.2.1", 25), b = address_unmapped(&a);
+    assert_int_equal(b.sa.ss_family, AF_INET);
+    assert_string_equal(b.text, "192.0.2.1:25");
+    assert_int_equal(address_port(&b), 25);
+    a = of_ipv6("2001:db8::1", 25);
+    b = address_unmapped(&a);
+    assert_int_equal(b.sa.ss_family, AF_INET6);
+    assert_int_equal(address_port(&b), 25);
+}
+
 int main(void)
 {
     struct unit u = {0};
@@ -208,5 +294,8 @@ int main(void)
     unit_add(&u, "unix peers without a name", unix_peers_without_name_are_unix, NULL);
     unit_add(&u, "addresses as SMTP writes them", addresses_are_written_as_smtp_writes_them, NULL);
     unit_add(&u, "clients are told apart", clients_are_told_apart_by_what_they_cannot_change, NULL);
+    UNIT_ADD_TABLE(&u, network_has_its_addresses, network_cases);
+    unit_add(&u, "network has no unix sockets", network_has_no_unix_sockets, NULL);
+    unit_add(&u, "mapped addresses are unmapped", mapped_addresses_are_unmapped, NULL);
     return unit_run(&u, "address");
 }

@@ -97,6 +97,22 @@ static void refused_session_no_longer_counts(void **state)
     expect(s, 0, 1);
 }
 
+static void renamed_session_counts_as_whose_it_is(void **state)
+{
+    struct stats *s = *state;
+    int a = stats_take_slot(s), b = stats_take_slot(s);
+    stats_session_begin(s, a, alice, "192.0.2.1:1");
+    stats_session_begin(s, b, alice, "192.0.2.1:2");
+    stats_session_rename(s, a, bob, "192.0.2.2:9");
+    assert_int_equal(stats_count_client(s, alice), 1);
+    assert_int_equal(stats_count_client(s, bob), 1);
+    assert_string_equal(s->slots[a].peer, "192.0.2.2:9");
+    expect(s, 0, 2);
+    stats_session_end(s, a, SLOT_IDLE);
+    assert_int_equal(stats_count_client(s, bob), 0);
+    expect(s, 1, 1);
+}
+
 static void clients_are_counted_apart(void **state)
 {
     struct stats *s = *state;
@@ -145,6 +161,7 @@ int main(void)
         ON_THREE(session_counts_while_it_lasts),
         ON_THREE(worker_that_dies_is_subtracted_once),
         ON_THREE(refused_session_no_longer_counts),
+        ON_THREE(renamed_session_counts_as_whose_it_is),
         ON_THREE(clients_are_counted_apart),
         ON_THREE(long_peer_name_is_cut),
         ON_THREE(other_processes_see_it),

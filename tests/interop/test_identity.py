@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: ISC
+"""Real mail servers that trust 127.0.0.1, behind ehlock on 127.0.0.1: who they take a client for.
+
+Each row of docs/identity.md is tried here. The client is on another network, the mail server has
+what its manual calls ordinary: it takes mail for its own domains from anybody, and for all others
+from this machine.
+"""
+
+import pytest
+
+import ehlock
+import mtas
+import netns
+from ehlock import Ehlock
+from messages import SENDER
+from mtas import DOMAINS, text
+from net import free_port, text_of, wait_until
+from roots import HOST, USER, wait_listening
+from smtp_client import Client, context
+
+NEAR, FAR = "192.0.2.1", "192.0.2.50"
+NEAR6, FAR6 = "2001:db8::1", "2001:db8::50"
+EXTRA = "192.0.2.9"             # another address of the machine with the mail server
+OURS = f"{USER}@{HOST}"
+FOREIGN = "victim@example.com"
+
+
+class Postfix(mtas.Postfix):
+    words = ("proxy", "proxy2", "transparent")
+    trusts_all_own_addresses = False
+    takes_second_ehlo = True
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.header_port = free_port()      # where a header is wanted
+
+    def start(self):
+        self.configure(f"""
+            mydestination = {DOMAINS}
+            local_recipient_maps =
+            home_mailbox = Maildir/
+            inet_protocols = all
+            """)
+        lines = (f"127.0.0.1:{self.port} inet n - n - - smtpd\n"
+                 f"127.0.0.1:{self.header_port} inet n - n - - smtpd"
+                 " -o smtpd_upstream_proxy_protocol=haproxy")
+        self.root.write(f"{self.instance}/etc/master.cf", text(self.MASTER, LISTEN=lines))
+        self.root.run("postfix", "-c", f"{self.instance}/etc", "start")
+        wait_listening(self.address)
+        wait_listening(("127.0.0.1", self.header_port))
+
+    def says_who(self, address):
+        return self.root.says(f"connect from unknown[{address}]")
+
+
+class Exim(mtas.Exim):
+    packages = ["exim4-daemon-heavy"]
+    words = ("proxy", "proxy2", "transparent")
+    trusts_all_own_addresses = False
+    takes_second_ehlo = True
+
+    CONF = """
+        primary_hostname = @HOST@
+        domainlist local_domains = @DOMAINS@
+        hostlist relay_from_hosts = 127.0.0.1
+        daemon_smtp_ports = @PORT@
+        local_interfaces = 127.0.0.1
+        spool_directory = /srv/exim-@PORT@
+        log_file_path = syslog
+        log_selector = +smtp_connection
+        tls_advertise_hosts =
+        rfc1413_query_timeout = 0s
+        host_lookup =
+        keep_environment =
+        hosts_proxy = @PROXY@
+        acl_smtp_rcpt = rcpt
+        begin acl
+        rcpt:
+          accept hosts = +relay_from_hosts
+          accept domains = +local_domains
+          deny message = relay not permitted
+        begin routers
+        all:
+          driver = redirect
+          data = :blackhole:
+        """
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.header_port = free_port()
+
+    def start(self):
+        for port, proxy in ((self.port, ""), (self.header_port, "127.0.0.1")):
+            self.root.mkdir(f"/srv/exim-{port}", owner="Debian-exim")
+            self.root.write(f"/srv/exim-{port}.conf", text(self.CONF, HOST=HOST, PORT=port, PROXY=proxy,
+                                                           DOMAINS=DOMAINS.replace(", ", " : ")))
+            daemon = self.root.spawn("exim4", "-C", f"/srv/exim-{port}.conf", "-bdf", "-oP",
+                                     f"/srv/exim-{port}.pid")
+            wait_listening(("127.0.0.1", port), daemon)
+
+    def says_who(self, address):
+        return any(f"[{address}]" in line and "rejected RCPT" in line for line in list(self.root.log))
+
+
+class OpenSmtpd(mtas.OpenSmtpd):
+    words = ("proxy2", "transparent")
+    trusts_all_own_addresses = True     # smtpd.conf(5): "from local"
+    takes_second_ehlo = False           # RFC 5321, section 4.1.4, notwithstanding
+
+    CONF = """
+        listen on 127.0.0.1 port @PORT@ hostname @HOST@
+        listen on 127.0.0.1 port @HEADER@ hostname @HOST@ proxy-v2
+        action "store" maildir "/home/@USER@/Maildir"
+        action "relay" relay
+        match from any for domain { "@HOST@", "example.org" } action "store"
+        match from local for any action "relay"
+        """
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.header_port = free_port()
+
+    def start(self):
+        self.root.write("/srv/smtpd.conf", text(self.CONF, PORT=self.port, HEADER=self.header_port,
+                                                HOST=HOST, USER=USER))
+        daemon = self.root.spawn("smtpd", "-d", "-f", "/srv/smtpd.conf")
+        wait_listening(self.address, daemon)
+
+    def says_who(self, address):
+        return self.root.says(f"smtp connected address={address}")
+
+
+class Sendmail(mtas.Sendmail):
+    words = ("transparent",)
+    trusts_all_own_addresses = True     # DontProbeInterfaces
+    takes_second_ehlo = True
+
+    def says_who(self, address):
+        return any(f"relay=[{address}]" in line and "reject=5" in line for line in list(self.root.log))
+
+
+KINDS = [Postfix, Exim, OpenSmtpd, Sendmail]
+ROWS = [(kind, word) for kind in KINDS for word in kind.words]
+
+
+@pytest.fixture(scope="module")
+def networks():
+    with netns.Namespace() as server, netns.Namespace() as far:
+        server.join(far, (f"{NEAR}/24", f"{FAR}/24"), (f"{NEAR6}/64", f"{FAR6}/64"))
+        server.ip("addr", "add", f"{EXTRA}/32", "dev", "lo")
+        # The two commands of ehlock.conf(5), for whatever port the backends have.
+        server.ip("route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100")
+        yield server, far
+
+
+@pytest.fixture(scope="module")
+def mta_of(networks, roots):
+    """mta_of(kind): that mail server, started once."""
+    server, _ = networks
+    running = {}
+
+    def get(kind):
+        if kind not in running:
+            mta = kind(roots(f"identity-{kind.name}", kind.packages))
+            server.run(mta.start)
+            server.ip("rule", "add", "ipproto", "tcp", "sport", mta.port, "lookup", "100")
+            running[kind] = mta
+        return running[kind]
+
+    return get
+
+
+@pytest.fixture
+def front(networks, tmp_path, pki, mta_of, request):
+    """front(kind, word, **options): ehlock before that mail server."""
+    server, _ = networks
+    running = []
+
+    def start(kind, word, near=NEAR, **options):
+        mta = mta_of(kind)
+        request.node.used_roots = [mta.root.name]
+        address = (near, server.run(free_port, near))
+        port = mta.header_port if word.startswith("proxy") else mta.port
+        proxy = Ehlock.wrap(tmp_path, ("127.0.0.1", port), pki.ecdsa, accept=text_of(address),
+                            identity=word, spareWorkers=2, **options)
+        proxy.address = address
+        running.append(proxy)
+        server.run(proxy.start)
+        return proxy
+
+    yield start
+    for proxy in running:
+        proxy.stop()
+
+
+def rcpt(client, address):
+    assert client.command(f"MAIL FROM:<{SENDER}>").code == 250
+    return client.command(f"RCPT TO:<{address}>").code
+
+
+def may_relay(client):
+    """Whether it relays for this client; its own recipients it takes in any case."""
+    assert rcpt(client, OURS) == 250
+    client.command("RSET")
+    code = rcpt(client, FOREIGN)
+    client.quit()
+    assert code in (250, 251) or 400 <= code < 600
+    return code < 300
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_none_is_an_open_relay(kind, front, networks):
+    """The danger of which the warning warns is real."""
+    proxy = front(kind, "none")
+    with networks[1].run(Client, proxy.address) as client:
+        client.ehlo()
+        assert may_relay(client), "this server was to trust 127.0.0.1"
+    assert "sees every client as this machine" in proxy.log
+    checked = ehlock.run("--check", proxy.config)
+    assert checked.returncode == 0 and "open relay" in checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_local_address(kind, front, networks):
+    """An address that is trusted less than 127.0.0.1 is; some trust all addresses of the machine."""
+    proxy = front(kind, "none", local=EXTRA)
+    with networks[1].run(Client, proxy.address) as client:
+        client.ehlo()
+        assert may_relay(client) == kind.trusts_all_own_addresses
+
+
+@pytest.mark.parametrize("kind,word", ROWS, ids=[f"{kind.name}-{word}" for kind, word in ROWS])
+def test_backend_knows_the_client(kind, word, front, networks, mta_of):
+    proxy = front(kind, word)
+    with networks[1].run(Client, proxy.address) as client:
+        client.ehlo()
+        assert not may_relay(client)
+    wait_until(lambda: mta_of(kind).says_who(FAR), f"{kind.name} logs {FAR}")
+    assert "open relay" not in proxy.log
+    assert proxy.summary()["outcome"] == "done"
+
+
+@pytest.mark.parametrize("kind,word", ROWS, ids=[f"{kind.name}-{word}" for kind, word in ROWS])
+def test_backend_knows_the_client_under_tls(kind, word, front, networks, pki):
+    proxy = front(kind, word, implicitTls="yes")
+    with networks[1].run(Client.implicit, proxy.address, context(pki)) as client:
+        client.ehlo()
+        assert not may_relay(client)
+    assert (proxy.summary()["outcome"], proxy.summary()["tls"]) == ("done", "TLS1.3")
+
+
+@pytest.mark.parametrize("kind,word", ROWS, ids=[f"{kind.name}-{word}" for kind, word in ROWS])
+@pytest.mark.parametrize("reconnect", ["no", "yes"])
+def test_backend_knows_the_client_after_starttls(reconnect, kind, word, front, networks, pki):
+    proxy = front(kind, word, reconnect=reconnect)
+    with networks[1].run(Client, proxy.address) as client:
+        client.ehlo()
+        client.starttls(context(pki))
+        if reconnect == "no" and not kind.takes_second_ehlo:
+            assert client.command("EHLO client.example.org").code == 503
+            return
+        client.ehlo()
+        assert not may_relay(client)
+    assert (proxy.summary()["outcome"], proxy.summary()["tls"]) == ("done", "TLS1.3")
+
+
+@pytest.mark.parametrize("kind,word", [row for row in ROWS if row[1] != "transparent"],
+                         ids=[f"{kind.name}-{word}" for kind, word in ROWS if word != "transparent"])
+def test_backend_knows_the_ipv6_client(kind, word, front, networks, mta_of):
+    """Though the backend is reached by IPv4."""
+    proxy = front(kind, word, NEAR6)
+    with networks[1].run(Client, proxy.address) as client:
+        client.ehlo()
+        assert not may_relay(client)
+    wait_until(lambda: mta_of(kind).says_who(FAR6) or mta_of(kind).says_who(f"[{FAR6}]"),
+               f"{kind.name} logs {FAR6}")
+
+
+# ---- haproxy in front
+
+
+HAPROXY = """
+    global
+        maxconn 100
+    defaults
+        mode tcp
+        timeout connect 5s
+        timeout client 60s
+        timeout server 60s
+    frontend mail
+        bind @NEAR@:@PORT@
+        bind [@NEAR6@]:@PORT@
+        unique-id-format %pid-%ci
+        default_backend ehlock
+    backend ehlock
+        server one 127.0.0.1:@BEHIND@ @HOW@
+    """
+
+
+@pytest.mark.parametrize("how", [
+    "send-proxy", "send-proxy-v2",
+    "send-proxy-v2 proxy-v2-options crc32c,unique-id,authority,ssl,cert-cn,ssl-cipher",
+    "send-proxy-v2 check inter 200ms",
+], ids=["v1", "v2", "v2-with-everything", "v2-with-health-checks"])
+@pytest.mark.parametrize("near,far_address", [(NEAR, FAR), (NEAR6, FAR6)])
+def test_haproxy_in_front(near, far_address, how, front, networks, roots, mta_of, pki):
+    server, far = networks
+    proxy = front(Postfix, "proxy2", "127.0.0.1", acceptProxy="127.0.0.1")
+
+    def of_client(address):
+        return [s for s in proxy.summaries() if s["client"].rpartition(":")[0].strip("[]") == address]
+
+    port = server.run(free_port, NEAR)
+    root = roots("haproxy", ["haproxy"])
+    root.write("/srv/haproxy.cfg", text(HAPROXY, NEAR=NEAR, NEAR6=NEAR6, PORT=port, HOW=how,
+                                        BEHIND=proxy.address[1]))
+    balancer = server.run(root.spawn, "haproxy", "-db", "-f", "/srv/haproxy.cfg")
+    try:
+        server.run(wait_listening, (NEAR, port), balancer)
+        with far.run(Client.secured, (near, port), context(pki)) as client:
+            assert not may_relay(client)
+        summary = wait_until(lambda: of_client(far_address), "the session's summary")[0]
+        if "check" in how:      # LOCAL
+            wait_until(lambda: of_client("127.0.0.1"), "a health check")
+    finally:
+        balancer.stop()
+    assert summary["via"].startswith("127.0.0.1:") and summary["outcome"] == "done"
+    assert mta_of(Postfix).says_who(far_address)
