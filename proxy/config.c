@@ -576,6 +576,15 @@ static void check_identity(struct config *c, const struct service *s)
                 s->name, s->connect.count > 0 ? s->connect.items[0].text : "?");
 }
 
+static void check_trace(struct config *c, const struct service *s)
+{
+    if (s->trace && (s->client || (s->protocol != &protocol_smtp && s->protocol != &protocol_lmtp)))
+        config_error(c, config_where(c, s, "trace"),
+                     "[%s] trace = yes is for services with protocol = smtp or lmtp that offer TLS "
+                     "to clients: leave it out",
+                     s->name);
+}
+
 static void check_combinations(struct config *c, const struct service *s)
 {
     if (s->client)
@@ -589,11 +598,6 @@ static void check_combinations(struct config *c, const struct service *s)
     if (s->implicit_tls != IMPLICIT_NO && s->tls_level == TLS_LEVEL_NONE)
         config_error(c, s->where,
                      "[%s] tlsLevel = none and TLS from the first byte exclude each other",
-                     s->name);
-    if (s->trace && (s->client || (s->protocol != &protocol_smtp && s->protocol != &protocol_lmtp)))
-        config_error(c, config_where(c, s, "trace"),
-                     "[%s] trace = yes is for services with protocol = smtp or lmtp that offer TLS "
-                     "to clients: leave it out",
                      s->name);
     for (size_t i = 0; i < s->accept.count; i++) {
         if (s->protocol == &protocol_smtp && s->tls_level == TLS_LEVEL_ENCRYPT &&
@@ -639,6 +643,7 @@ static void check_service(struct config *c, struct service *s)
     check_program(c, s);
     parse_networks(c, s);
     check_certificates(c, s);
+    check_trace(c, s);
     check_combinations(c, s);
     check_identity(c, s);
 }
