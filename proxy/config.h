@@ -42,11 +42,13 @@ struct service {
     int timeout_connect, timeout_busy, timeout_idle, timeout_close, timeout_handshake,
         timeout_pretls;
 
-    const struct protocol *protocol;     /* NULL: bytes only */
-    const char *sni_pattern;             /* of sni, behind the colon; NULL: a service of its own */
-    struct service *sni_service;         /* the one it belongs to */
-    struct pattern_list hide;            /* hide_capability, compiled */
-    struct argument_list exec_arguments; /* exec_args, split; just the program without them */
+    const struct protocol *protocol; /* NULL: bytes only */
+    const char *sni_pattern;         /* of sni, behind the colon; NULL: a service of its own */
+    struct service *sni_service;     /* the one it belongs to */
+    struct pattern_list hide;        /* hide_capability, compiled */
+
+    /* exec_args, split; the program's path without them */
+    struct argument_list exec_arguments;
 };
 
 /* Where an option was set. */
