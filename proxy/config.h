@@ -51,7 +51,7 @@ struct service {
     const char *sni_pattern;             /* of sni, behind the colon; NULL: a service of its own */
     struct service *sni_service;         /* the one it belongs to */
     struct pattern_list hide;            /* hide_capability, compiled */
-    struct argument_list exec_arguments; /* exec_args, split; just the program without them */
+    struct argument_list exec_arguments; /* exec_args, split; the program's path without them */
     struct network_list balancers;       /* accept_proxy, parsed */
 };
 

@@ -426,7 +426,7 @@ def test_what_a_program_leaves_in_the_background_is_let_be(start, program):
 
 
 def test_no_program_stays_a_zombie(start, program):
-    proxy = start(**program())
+    proxy = start(**program(), connectionsPerWorker=100, spareWorkers=1)
     for _ in range(5):
         with Client(proxy.address) as client:
             client.quit()
