@@ -126,6 +126,11 @@ struct tls_setup *tls_setup_create(const struct tls_params *params, char *error,
     return s;
 }
 
+void tls_setup_use(struct tls_setup *s, const struct creds *creds)
+{
+    s->creds = creds;
+}
+
 void tls_setup_destroy(struct tls_setup *s)
 {
     if (s == NULL)

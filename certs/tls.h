@@ -27,7 +27,7 @@ enum tls_result {
 struct tls_params {
     const char *priority;      /* GnuTLS priority string; NULL: tls_default_priority */
     const char *alpn;          /* accepted names separated by blanks (RFC 7301); NULL: any */
-    const struct creds *creds; /* borrowed */
+    const struct creds *creds; /* borrowed; NULL: see tls_setup_use */
     const struct ticket_key *ticket_key; /* borrowed; NULL: no resumption */
 };
 struct tls_setup;
@@ -44,6 +44,9 @@ const char *tls_library_version(void);
 /* NULL, with a sentence in `error`, when the priority string is not one. Copies the strings. */
 struct tls_setup *tls_setup_create(const struct tls_params *params, char *error, size_t error_size);
 void tls_setup_destroy(struct tls_setup *setup);
+
+/* Gives it other credentials, or those it was made without (borrowed). No session may be open. */
+void tls_setup_use(struct tls_setup *setup, const struct creds *creds);
 
 struct tls;
 

@@ -11,22 +11,26 @@
 #include <unistd.h>
 
 #include "certs/tls.h"
+#include "proxy/activation.h"
 #include "proxy/config.h"
 #include "proxy/log.h"
 #include "proxy/master.h"
 #include "proxy/options.h"
+#include "proxy/oneshot.h"
 #include "proxy/title.h"
 
-enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW };
+enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW, MODE_ONESHOT };
 
 struct arguments {
     enum mode mode;
     bool foreground;
     const char *file;
+    const char *service; /* of a single session; NULL: not named */
 };
 
 static const char usage[] =
     "usage: ehlock [-f] FILE            run the services of the configuration\n"
+    "       ehlock --inetd FILE [SERVICE]   serve the one client that is connected already\n"
     "       ehlock --check FILE         say what is wrong with it; exit 0 or 78\n"
     "       ehlock --show-config FILE   print it with all defaults\n"
     "       ehlock --help | --version\n";
@@ -39,10 +43,13 @@ static void print_help(void)
 
 static bool parse(int argc, char **argv, struct arguments *a)
 {
-    static const struct option options[] = {
-        {"check", no_argument, NULL, 'c'},   {"foreground", no_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},    {"show-config", no_argument, NULL, 's'},
-        {"version", no_argument, NULL, 'v'}, {0}};
+    static const struct option options[] = {{"check", no_argument, NULL, 'c'},
+                                            {"foreground", no_argument, NULL, 'f'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"inetd", no_argument, NULL, 'i'},
+                                            {"show-config", no_argument, NULL, 's'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {0}};
     int o;
     *a = (struct arguments){.mode = MODE_RUN};
     while ((o = getopt_long(argc, argv, "fh", options, NULL)) != -1) {
@@ -56,6 +63,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
         case 'h':
             print_help();
             exit(0);
+        case 'i':
+            a->mode = MODE_ONESHOT;
+            break;
         case 's':
             a->mode = MODE_SHOW;
             break;
@@ -66,21 +76,22 @@ static bool parse(int argc, char **argv, struct arguments *a)
             return false;
         }
     }
-    if (optind != argc - 1)
-        return false;
     a->file = argv[optind];
-    return true;
+    if (a->mode == MODE_ONESHOT && optind == argc - 2)
+        a->service = argv[optind + 1];
+    return a->file != NULL && optind + 1 + (a->service != NULL) == argc;
 }
 
 static void open_log(const struct config *c)
 {
-    const struct log_settings s = {.level = c->log_level,
-                                   .facility = c->log_facility,
-                                   .ident = c->ident,
-                                   .to_stderr = c->foreground != FOREGROUND_QUIET,
-                                   .to_syslog = c->syslog,
-                                   .file = c->output,
-                                   .overwrite = c->log_mode == LOG_OVERWRITE};
+    const struct log_settings s = {
+        .level = c->log_level,
+        .facility = c->log_facility,
+        .ident = c->ident,
+        .to_stderr = c->foreground != FOREGROUND_QUIET,
+        .to_syslog = c->syslog && !(c->foreground != FOREGROUND_QUIET && log_stderr_is_journal()),
+        .file = c->output,
+        .overwrite = c->log_mode == LOG_OVERWRITE};
     if (log_open(&s) != 0)
         die(EX_CONFIG, "output: cannot open %s: %s", c->output, strerror(errno));
 }
@@ -118,7 +129,7 @@ static int check(struct config *c, const char *file)
     return 0;
 }
 
-static int run(struct config *c, bool foreground)
+static int run(struct config *c, struct activation *sockets, bool foreground)
 {
     int ready_fd = -1;
     if (foreground)
@@ -126,7 +137,14 @@ static int run(struct config *c, bool foreground)
     open_log(c);
     if (c->foreground == FOREGROUND_NO)
         ready_fd = go_to_background();
-    return master_run(c, ready_fd);
+    return master_run(c, sockets, ready_fd);
+}
+
+static enum no_accept without_accept(enum mode mode, const struct activation *sockets)
+{
+    if (mode != MODE_RUN)
+        return NO_ACCEPT_WARNING;
+    return sockets->count > 0 ? NO_ACCEPT_FINE : NO_ACCEPT_ERROR;
 }
 
 /* Libraries look their functions up at the first call, which would be in every worker anew. Bound
@@ -144,20 +162,30 @@ static void bind_libraries(char **argv)
 int main(int argc, char **argv)
 {
     struct arguments a;
+    struct activation sockets = {0};
     struct config c;
+    char error[256];
     int status = EX_CONFIG;
 
-    bind_libraries(argv);
     title_init(argc, argv);
-    if (!parse(argc, argv, &a)) {
+    bool understood = parse(argc, argv, &a);
+    if (a.mode == MODE_ONESHOT) /* standard error may be the client */
+        return oneshot_run(understood ? a.file : NULL, a.service);
+    if (!understood) {
         fputs(usage, stderr);
         return EX_USAGE;
     }
+    if (a.mode == MODE_RUN) {
+        bind_libraries(argv);
+        if (!activation_take(&sockets, error, sizeof error))
+            die(EX_CONFIG, "%s", error);
+    }
     config_init(&c);
+    c.no_accept = without_accept(a.mode, &sockets);
     if (config_read(&c, a.file) && config_check(&c)) {
         switch (a.mode) {
         case MODE_RUN:
-            status = run(&c, a.foreground);
+            status = run(&c, &sockets, a.foreground);
             break;
         case MODE_CHECK:
             status = check(&c, a.file);
@@ -166,8 +194,11 @@ int main(int argc, char **argv)
             config_show(&c, stdout);
             status = 0;
             break;
+        case MODE_ONESHOT:
+            break; /* has returned */
         }
     }
     config_finish(&c);
+    activation_finish(&sockets);
     return status;
 }

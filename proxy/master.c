@@ -24,6 +24,7 @@
 #include "protocols/memory.h"
 #include "proxy/jail.h"
 #include "proxy/log.h"
+#include "proxy/notify.h"
 #include "proxy/pool.h"
 #include "proxy/title.h"
 #include "proxy/worker.h"
@@ -37,6 +38,7 @@ enum {
     SPARE_FDS = 128,       /* descriptors of a worker beyond one for each worker there may be */
     RESIGNAL_MS = 100,     /* a signal can come just before accept(2): it is sent again */
     EXPIRY_WARNING_DAYS = 14,
+    STOP_SECONDS = 10, /* that stopping may take beyond TIMEOUTdrain */
 };
 
 /* What the master knows of a worker. */
@@ -50,7 +52,9 @@ struct child {
 struct master {
     struct config *config;
     struct jail jail;
-    bool background; /* a daemon, which leaves terminal and directory */
+    bool background;            /* a daemon, which leaves terminal and directory */
+    struct activation *sockets; /* to listen on, from a service manager */
+    struct notify notify;       /* ... which may want to know how we are */
     struct pool *pools;
     size_t n_pools;
     struct child *children; /* as many as all pools may have */
@@ -165,68 +169,99 @@ _Noreturn static void keeper_main(struct master *m, const struct key_group *grou
     _exit(0);
 }
 
-/* Forks a keeper and reads what it reports. On success the pools have new certificates. */
-static bool start_keeper(struct master *m, char *error, size_t size)
-{
-    struct key_group *groups = memory_alloc(m->n_pools * sizeof *groups);
-    struct creds **creds = memory_alloc(m->n_pools * sizeof(struct creds *));
-    const char ***patterns = memory_alloc(m->n_pools * sizeof *patterns);
-    struct keeper_door *doors = memory_alloc(m->n_pools * sizeof *doors);
-    int report[2] = {-1, -1}, stop[2] = {-1, -1};
-    bool ok = false;
+/* A keeper that was forked and whose report is still to be read; one of each a pool. */
+struct loading {
+    struct key_group *groups;
+    const char ***patterns;
+    struct keeper_door *doors;
+    int report_fd;
+};
 
+static void prepare_loading(struct master *m, struct loading *l)
+{
+    *l = (struct loading){.groups = memory_alloc(m->n_pools * sizeof *l->groups),
+                          .patterns = memory_alloc(m->n_pools * sizeof *l->patterns),
+                          .doors = memory_alloc(m->n_pools * sizeof *l->doors),
+                          .report_fd = -1};
     for (size_t i = 0; i < m->n_pools; i++) {
         struct pool *p = &m->pools[i];
         size_t n = collect_sources(m->config, p->service, NULL, NULL);
         struct key_source *sources = memory_alloc((n + 1) * sizeof *sources);
-        patterns[i] = memory_alloc((n + 1) * sizeof **patterns);
-        collect_sources(m->config, p->service, sources, patterns[i]);
-        groups[i] =
+        l->patterns[i] = memory_alloc((n + 1) * sizeof **l->patterns);
+        collect_sources(m->config, p->service, sources, l->patterns[i]);
+        l->groups[i] =
             (struct key_group){.sources = sources, .count = n, .request_fd = p->request_fds[1]};
-        doors[i] = (struct keeper_door){.request_fd = p->request_fds[0],
-                                        .seconds = (unsigned)p->service->timeout_handshake};
+        l->doors[i] = (struct keeper_door){.request_fd = p->request_fds[0],
+                                           .seconds = (unsigned)p->service->timeout_handshake};
     }
+}
+
+static void finish_loading(struct master *m, struct loading *l)
+{
+    for (size_t i = 0; i < m->n_pools; i++) {
+        free((void *)l->groups[i].sources);
+        free(l->patterns[i]);
+    }
+    free(l->groups);
+    free(l->patterns);
+    free(l->doors);
+    close_fd(&l->report_fd);
+}
+
+static bool fork_keeper(struct master *m, struct loading *l, char *error, size_t size)
+{
+    int report[2] = {-1, -1}, stop[2] = {-1, -1};
     if (pipe2(report, O_CLOEXEC) != 0 || pipe2(stop, O_CLOEXEC) != 0) {
         snprintf(error, size, "pipe: %s", strerror(errno));
-        goto out;
+        close_fd(&report[0]);
+        close_fd(&report[1]);
+        return false;
     }
     m->keeper = fork();
     if (m->keeper == 0) {
         close(report[0]);
         close(stop[1]);
-        keeper_main(m, groups, report[1], stop[0]);
+        keeper_main(m, l->groups, report[1], stop[0]);
     }
-    if (m->keeper < 0) {
+    bool ok = m->keeper > 0;
+    if (!ok) {
         m->keeper = 0;
         snprintf(error, size, "fork: %s", strerror(errno));
-        goto out;
+        close_fd(&stop[1]);
     }
     close_fd(&report[1]);
+    close_fd(&stop[0]);
     close_fd(&m->keeper_stop_fd);
     m->keeper_stop_fd = stop[1];
-    stop[1] = -1;
-    ok = creds_read_report(report[0], doors, m->n_pools, creds, REPORT_SECONDS, error, size);
+    l->report_fd = report[0];
+    return ok;
+}
+
+/* On success the pools have new certificates. */
+static bool read_report(struct master *m, const struct loading *l, char *error, size_t size)
+{
+    struct creds **creds = memory_alloc(m->n_pools * sizeof(struct creds *));
+    bool ok =
+        creds_read_report(l->report_fd, l->doors, m->n_pools, creds, REPORT_SECONDS, error, size);
     for (size_t i = 0; ok && i < m->n_pools; i++) {
-        for (size_t n = 0; n < groups[i].count; n++)
-            if (patterns[i][n] != NULL)
-                creds_set_pattern(creds[i], n, patterns[i][n]);
+        for (size_t n = 0; n < l->groups[i].count; n++)
+            if (l->patterns[i][n] != NULL)
+                creds_set_pattern(creds[i], n, l->patterns[i][n]);
         creds_destroy(m->pools[i].creds);
         m->pools[i].creds = creds[i];
         atomic_store(&m->pools[i].stats->keys_ready, true);
     }
-out:
-    close_fd(&report[0]);
-    close_fd(&report[1]);
-    close_fd(&stop[0]);
-    close_fd(&stop[1]);
-    for (size_t i = 0; i < m->n_pools; i++) {
-        free((void *)groups[i].sources);
-        free(patterns[i]);
-    }
-    free(groups);
     free(creds);
-    free(patterns);
-    free(doors);
+    return ok;
+}
+
+/* Forks a keeper and reads what it reports. */
+static bool start_keeper(struct master *m, char *error, size_t size)
+{
+    struct loading l;
+    prepare_loading(m, &l);
+    bool ok = fork_keeper(m, &l, error, size) && read_report(m, &l, error, size);
+    finish_loading(m, &l);
     return ok;
 }
 
@@ -240,27 +275,32 @@ static void stop_keeper(struct master *m)
 
 /* ---- TLS of the services ---- */
 
+static bool make_tls_of(struct master *m, struct pool *p, char *error, size_t size)
+{
+    char reason[256];
+    const struct tls_params params = {
+        .priority = p->service->priority,
+        .alpn = p->service->protocol != NULL ? p->service->protocol->alpn : NULL,
+        .creds = p->creds,
+        /* a ticket of a process that serves one session is of no use to anybody */
+        .ticket_key =
+            p->service->session_resume && m->config->only == NULL ? &m->ticket_key : NULL};
+    struct tls_setup *tls = tls_setup_create(&params, reason, sizeof reason);
+    if (tls == NULL) {
+        snprintf(error, size, "%s: priority: %s", config_where(m->config, p->service, "priority"),
+                 reason);
+        return false;
+    }
+    tls_setup_destroy(p->tls);
+    p->tls = tls;
+    return true;
+}
+
 static bool make_tls(struct master *m, char *error, size_t size)
 {
-    for (size_t i = 0; i < m->n_pools; i++) {
-        struct pool *p = &m->pools[i];
-        char reason[256];
-        if (creds_count(p->creds) == 0)
-            continue;
-        const struct tls_params params = {
-            .priority = p->service->priority,
-            .alpn = p->service->protocol != NULL ? p->service->protocol->alpn : NULL,
-            .creds = p->creds,
-            .ticket_key = p->service->session_resume ? &m->ticket_key : NULL};
-        struct tls_setup *tls = tls_setup_create(&params, reason, sizeof reason);
-        if (tls == NULL) {
-            snprintf(error, size, "%s: priority: %s",
-                     config_where(m->config, p->service, "priority"), reason);
+    for (size_t i = 0; i < m->n_pools; i++)
+        if (creds_count(m->pools[i].creds) > 0 && !make_tls_of(m, &m->pools[i], error, size))
             return false;
-        }
-        tls_setup_destroy(p->tls);
-        p->tls = tls;
-    }
     return true;
 }
 
@@ -340,13 +380,14 @@ static bool prepare_jail(struct master *m, char *error, size_t size)
     return wrong == NULL;
 }
 
-/* Everything up to binding. */
+/* Everything up to the keys. */
 static bool prepare(struct master *m, struct config *c, bool background, char *error, size_t size)
 {
     *m = (struct master){.config = c,
                          .background = background,
                          .keeper_stop_fd = -1,
                          .notify_fd = -1,
+                         .notify.fd = -1,
                          .signal_fd = -1,
                          .cancel_fds = {-1, -1}};
     m->pools = memory_alloc(c->n_services * sizeof *m->pools);
@@ -357,17 +398,23 @@ static bool prepare(struct master *m, struct config *c, bool background, char *e
     }
     if (!tls_global_init(error, size) || !prepare_jail(m, error, size))
         return false;
-    if (ticket_key_make(&m->ticket_key) != 0) {
+    if (c->only == NULL && ticket_key_make(&m->ticket_key) != 0) {
         snprintf(error, size, "no random numbers for the ticket key");
         return false;
     }
     m->ticket_born = now();
     for (size_t i = 0; i < c->n_services; i++)
-        if (c->services[i].sni == NULL && !make_pool(m, &c->services[i], error, size))
+        if (c->services[i].sni == NULL && (c->only == NULL || c->only == &c->services[i]) &&
+            !make_pool(m, &c->services[i], error, size))
             return false;
     for (size_t i = 0; i < m->n_pools; i++)
         m->pools[i].max_fds = SPARE_FDS + (unsigned)m->max_children;
     m->children = memory_alloc((m->max_children + 1) * sizeof *m->children);
+    return true;
+}
+
+static bool load_keys(struct master *m, char *error, size_t size)
+{
     return start_keeper(m, error, size) && make_tls(m, error, size);
 }
 
@@ -383,6 +430,7 @@ static void take_down(struct master *m)
         close_fd(&p->request_fds[0]);
         close_fd(&p->request_fds[1]);
     }
+    notify_close(&m->notify);
     close_fd(&m->notify_fd);
     close_fd(&m->signal_fd);
     close_fd(&m->cancel_fds[0]);
@@ -396,7 +444,7 @@ bool master_check(struct config *c)
 {
     struct master m;
     char error[1024];
-    bool ok = prepare(&m, c, false, error, sizeof error);
+    bool ok = prepare(&m, c, false, error, sizeof error) && load_keys(&m, error, sizeof error);
     if (!ok)
         config_error(c, NULL, "%s", error);
     take_down(&m);
@@ -585,6 +633,14 @@ static int take_signal(struct master *m)
     }
 }
 
+static void tell_manager(struct master *m)
+{
+    unsigned sessions = 0;
+    for (size_t i = 0; i < m->n_pools; i++)
+        sessions += atomic_load(&m->pools[i].stats->busy);
+    notify_tick(&m->notify, sessions);
+}
+
 /* Waits for something to do, at most `ms`; `calm` tells that there was nothing. Returns a signal
  * that asks to stop, or 0. */
 static int wait_for_work(struct master *m, int ms, bool *calm)
@@ -592,7 +648,8 @@ static int wait_for_work(struct master *m, int ms, bool *calm)
     uint64_t count;
     struct pollfd fds[2] = {{.fd = m->signal_fd, .events = POLLIN},
                             {.fd = m->notify_fd, .events = POLLIN}};
-    *calm = poll(fds, 2, ms) <= 0;
+    tell_manager(m);
+    *calm = poll(fds, 2, notify_wait(&m->notify, ms)) <= 0;
     if (*calm)
         return 0;
     if (fds[1].revents != 0 && read(m->notify_fd, &count, sizeof count) < 0)
@@ -669,8 +726,10 @@ static bool block_signals(struct master *m)
 
 static bool bind_all(struct master *m, char *error, size_t size)
 {
+    if (!listeners_share_out(m->sockets, m->config, error, size))
+        return false;
     for (size_t i = 0; i < m->n_pools; i++)
-        if (!listeners_open(&m->pools[i].listeners, m->pools[i].service, error, size))
+        if (!listeners_open(&m->pools[i].listeners, m->pools[i].service, m->sockets, error, size))
             return false;
     return true;
 }
@@ -704,15 +763,17 @@ static bool write_pid(const char *path)
     return fclose(f) == 0;
 }
 
-int master_run(struct config *c, int ready_fd)
+int master_run(struct config *c, struct activation *sockets, int ready_fd)
 {
     struct master m;
     char error[1024];
     int status = EX_CONFIG;
 
     title_set("master");
-    if (prepare(&m, c, ready_fd >= 0, error, sizeof error)) {
+    if (prepare(&m, c, ready_fd >= 0, error, sizeof error) && load_keys(&m, error, sizeof error)) {
         status = EX_OSERR;
+        m.sockets = sockets;
+        notify_open(&m.notify);
         if (!block_signals(&m))
             snprintf(error, sizeof error, "signals: %s", strerror(errno));
         else if (!bind_all(&m, error, sizeof error))
@@ -729,7 +790,9 @@ int master_run(struct config *c, int ready_fd)
         for (size_t i = 0; i < m.n_pools; i++)
             keep_spares(&m, &m.pools[i], true);
         tell_ready(ready_fd);
+        notify_ready(&m.notify);
         serve(&m);
+        notify_stopping(&m.notify, (unsigned)c->timeout_drain + STOP_SECONDS);
         drain(&m);
         if (c->pid_file != NULL)
             unlink(c->pid_file);
@@ -739,4 +802,67 @@ int master_run(struct config *c, int ready_fd)
     }
     take_down(&m);
     return status;
+}
+
+/* ---- a single session ---- */
+
+/* What it waits for: the report of its keeper. */
+struct awaited {
+    struct master *master;
+    struct loading loading;
+    bool failed;
+};
+
+static bool await_keys(void *ctx)
+{
+    struct awaited *a = ctx;
+    struct pool *p = &a->master->pools[0];
+    char error[1024];
+    a->failed = !read_report(a->master, &a->loading, error, sizeof error);
+    if (a->failed)
+        log_error("%s", error);
+    else if (p->tls != NULL)
+        tls_setup_use(p->tls, p->creds);
+    return !a->failed;
+}
+
+/* Two processes load at the same time: the keeper its keys, this one the rest, and it goes on until
+ * it needs what the keeper reports. */
+static bool begin_loading(struct master *m, struct awaited *a, char *error, size_t size)
+{
+    struct pool *p = &m->pools[0];
+    p->await_keys = await_keys;
+    p->await_ctx = a;
+    return fork_keeper(m, &a->loading, error, size) &&
+           (a->loading.groups[0].count == 0 || make_tls_of(m, p, error, size));
+}
+
+int master_serve_oneshot(struct config *c, int *fd, const struct address *client)
+{
+    struct master m;
+    struct awaited awaited = {.master = &m, .failed = true};
+    char error[1024];
+    title_set("session");
+    bool ok = prepare(&m, c, false, error, sizeof error);
+    if (ok) {
+        prepare_loading(&m, &awaited.loading);
+        ok = begin_loading(&m, &awaited, error, sizeof error);
+        if (ok) {
+            struct pool *p = &m.pools[0];
+            const struct oneshot o = {.fd = *fd,
+                                      .client = client,
+                                      .report_fd = awaited.loading.report_fd,
+                                      .stop_fd = m.keeper_stop_fd,
+                                      .cancel_fd = m.cancel_fds[1],
+                                      .drain_seconds = (unsigned)c->timeout_drain};
+            *fd = -1;
+            awaited.failed = false;
+            worker_serve_oneshot(p, stats_take_slot(p->stats), &m.jail, &o);
+        }
+        finish_loading(&m, &awaited.loading);
+    }
+    if (!ok)
+        log_error("%s", error);
+    take_down(&m);
+    return awaited.failed ? EX_CONFIG : 0;
 }

@@ -24,7 +24,11 @@ struct pool {
     int request_fds[2]; /* to the keeper: [0] is the workers' end, [1] the keeper's */
     int notify_fd;      /* eventfd: "fewer idle workers than you may want" */
     int cancel_fd;      /* readable when sessions have to end now */
-    unsigned max_fds;   /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
+    /* Waits until the keys are loaded; false: they cannot be, which has been logged. NULL: they
+     * are. */
+    bool (*await_keys)(void *ctx);
+    void *await_ctx;
+    unsigned max_fds; /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
     /* The master's own: */
     unsigned live;      /* workers, idle or not */
     unsigned failures;  /* workers that died at once, in a row */

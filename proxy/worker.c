@@ -18,6 +18,8 @@
 static struct {
     volatile sig_atomic_t stopping;
     struct listeners *listeners;
+    int cancel_fd; /* of a single session */
+    unsigned drain_seconds;
 } own;
 
 static void on_stop(int signal)
@@ -47,10 +49,44 @@ static void set_signals(struct listeners *listeners)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void enter_jail(struct pool *pool, const struct jail *jail)
+/* A single session has a time to end by itself, then it is told goodbye. */
+static void on_end_of_drain(int signal)
 {
-    int keep[LISTENERS_MAX + 6];
+    int error = errno;
+    (void)signal;
+    if (own.cancel_fd >= 0)
+        close(own.cancel_fd);
+    own.cancel_fd = -1;
+    errno = error;
+}
+
+static void on_stop_oneshot(int signal)
+{
+    if (own.drain_seconds > 0)
+        alarm(own.drain_seconds);
+    else
+        on_end_of_drain(signal);
+}
+
+static void set_oneshot_signals(const struct oneshot *o)
+{
+    struct sigaction stop = {.sa_handler = on_stop_oneshot}, end = {.sa_handler = on_end_of_drain};
+    own.cancel_fd = o->cancel_fd;
+    own.drain_seconds = o->drain_seconds;
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGALRM, &end, NULL);
+}
+
+static void enter_jail(struct pool *pool, const struct jail *jail, const struct oneshot *o)
+{
+    int keep[LISTENERS_MAX + 10];
     size_t n = 0;
+    if (o != NULL) {
+        keep[n++] = o->fd;
+        keep[n++] = o->report_fd;
+        keep[n++] = o->stop_fd;
+        keep[n++] = o->cancel_fd;
+    }
     for (size_t i = 0; i < pool->listeners.count; i++)
         keep[n++] = pool->listeners.fds[i];
     keep[n++] = pool->listeners.epoll_fd;
@@ -116,7 +152,7 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     snprintf(title, sizeof title, "worker %s", pool->service->name);
     title_set(title);
     set_signals(&pool->listeners);
-    enter_jail(pool, jail);
+    enter_jail(pool, jail, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != master)
         _exit(0);
@@ -134,4 +170,13 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
         }
     }
     _exit(0);
+}
+
+void worker_serve_oneshot(struct pool *pool, int slot, const struct jail *jail,
+                          const struct oneshot *o)
+{
+    set_signals(&pool->listeners);
+    set_oneshot_signals(o);
+    enter_jail(pool, jail, o);
+    serve_one(pool, slot, o->fd, o->client, true);
 }
