@@ -136,6 +136,7 @@ struct question {
     const char *host;
     uint16_t port;
     bool listening;
+    bool numeric; /* the host is an address: no name service is needed */
 };
 
 enum { ANSWERS_MAX = 64 };
@@ -151,8 +152,10 @@ static void ask(const void *ctx, void *result)
     const struct question *q = ctx;
     struct answers *out = result;
     char port[8];
-    struct addrinfo *list,
-        hints = {.ai_socktype = SOCK_STREAM, .ai_flags = q->listening ? AI_PASSIVE : AI_ADDRCONFIG};
+    struct addrinfo *list, hints = {.ai_socktype = SOCK_STREAM,
+                                    .ai_flags = q->numeric     ? AI_NUMERICHOST
+                                                : q->listening ? AI_PASSIVE
+                                                               : AI_ADDRCONFIG};
     snprintf(port, sizeof port, "%u", q->port);
     int r = getaddrinfo(q->host, port, &hints, &list);
     if (r == EAI_ADDRFAMILY || r == EAI_NONAME) { /* loopback only: AI_ADDRCONFIG sees no IPv6 */
@@ -174,6 +177,15 @@ static void ask(const void *ctx, void *result)
     freeaddrinfo(list);
 }
 
+static bool find_addresses(const struct question *q, struct answers *out)
+{
+    if (!q->numeric)
+        return lookup_apart(ask, q, out, sizeof *out);
+    *out = (struct answers){0};
+    ask(q, out);
+    return true;
+}
+
 size_t address_resolve(const char *text, bool listening, struct address *out, size_t max,
                        char *error, size_t error_size)
 {
@@ -186,9 +198,11 @@ size_t address_resolve(const char *text, bool listening, struct address *out, si
         return 0;
     q.host = p.host[0] != '\0' ? p.host : listening ? "0.0.0.0" : "localhost";
 
+    q.numeric = address_is_literal(q.host);
+
     struct answers *found = memory_alloc(sizeof *found);
     size_t n = 0;
-    if (!lookup_apart(ask, &q, found, sizeof *found))
+    if (!find_addresses(&q, found))
         snprintf(error, error_size, "the host \"%s\" could not be looked up", q.host);
     else if (found->error != 0)
         snprintf(error, error_size, "the host \"%s\" was not found: %s", q.host,

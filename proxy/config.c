@@ -585,12 +585,30 @@ static void check_trace(struct config *c, const struct service *s)
                      s->name);
 }
 
+static void check_accept(struct config *c, const struct service *s)
+{
+    if (s->accept.count > 0)
+        return;
+    switch ((enum no_accept)c->no_accept) {
+    case NO_ACCEPT_ERROR:
+        config_error(c, s->where, "[%s] needs accept = [HOST:]PORT", s->name);
+        break;
+    case NO_ACCEPT_WARNING:
+        config_warn(c, s->where,
+                    "[%s] has no accept = [HOST:]PORT: it can only be started with a socket named "
+                    "\"%s\" by a service manager, or by ehlock --inetd",
+                    s->name, s->name);
+        break;
+    case NO_ACCEPT_FINE:
+        break;
+    }
+}
+
 static void check_combinations(struct config *c, const struct service *s)
 {
     if (s->client)
         config_error(c, config_where(c, s, "client"), "client = yes is not in this version");
-    if (s->accept.count == 0)
-        config_error(c, s->where, "[%s] needs accept = [HOST:]PORT", s->name);
+    check_accept(c, s);
     if (s->connect.count == 0 && s->exec == NULL)
         config_error(c, s->where,
                      "[%s] needs connect = [HOST:]PORT, where the backend is, or exec = PROGRAM",

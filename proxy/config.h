@@ -32,6 +32,9 @@ enum implicit_tls { IMPLICIT_NO, IMPLICIT_YES, IMPLICIT_AUTO };
 enum identity_kind { IDENTITY_NONE, IDENTITY_PROXY, IDENTITY_PROXY2, IDENTITY_TRANSPARENT };
 enum log_mode { LOG_APPEND, LOG_OVERWRITE };
 
+/* What a service without `accept` is: it may get its sockets from a service manager. */
+enum no_accept { NO_ACCEPT_ERROR, NO_ACCEPT_WARNING, NO_ACCEPT_FINE };
+
 /* One [section]. Times in seconds unless they say otherwise, sizes in bytes. */
 struct service {
     char *name, *where;
@@ -72,6 +75,10 @@ struct config {
     size_t n_services;
     struct origin *origins;
     size_t n_origins;
+
+    /* How the program was started, not options: */
+    int no_accept;              /* enum no_accept */
+    const struct service *only; /* the one that is set up, for a single session; NULL: all */
 
     /* Where complaints go, each "file:line: sentence"; NULL: the log. */
     void (*complain)(void *ctx, bool is_error, const char *sentence);

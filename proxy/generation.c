@@ -106,7 +106,8 @@ static bool make_pools(struct generation *g, char *error, size_t size)
     const struct config *c = g->config;
     g->pools = memory_alloc(c->n_services * sizeof *g->pools);
     for (size_t i = 0; i < c->n_services; i++)
-        if (c->services[i].sni == NULL && !make_pool(g, &c->services[i], error, size))
+        if (c->services[i].sni == NULL && (c->only == NULL || c->only == &c->services[i]) &&
+            !make_pool(g, &c->services[i], error, size))
             return false;
     for (size_t i = 0; i < g->n_pools; i++)
         g->pools[i].max_fds = SPARE_FDS + (unsigned)g->max_workers;
@@ -126,22 +127,33 @@ static bool prepare_jail(struct generation *g, char *error, size_t size)
 
 /* ---- keys ---- */
 
-static struct keyset *read_keys(struct generation *g, char *error, size_t size)
+static struct keyset *begin_keys(struct generation *g, char *error, size_t size)
 {
     const struct service **services = memory_alloc((g->n_pools + 1) * sizeof *services);
     for (size_t i = 0; i < g->n_pools; i++)
         services[i] = g->pools[i].service;
-    const struct keyset_plan plan = {.config = g->config,
-                                     .services = services,
-                                     .n_services = g->n_pools,
-                                     .jail = &g->jail,
-                                     .walls = &g->keeper_walls,
-                                     .ticket_key = &g->common->ticket_key,
-                                     .background = g->common->background,
-                                     .accuse_fd = g->common->accuse_fd};
-    struct keyset *k = keyset_create(&plan, error, size);
+    const struct keyset_plan plan = {
+        .config = g->config,
+        .services = services,
+        .n_services = g->n_pools,
+        .jail = &g->jail,
+        .walls = &g->keeper_walls,
+        /* a ticket of a process that serves one session is of no use to anybody */
+        .ticket_key = g->config->only == NULL ? &g->common->ticket_key : NULL,
+        .background = g->common->background,
+        .accuse_fd = g->common->accuse_fd};
+    struct keyset *k = keyset_begin(&plan, error, size);
     free(services);
     return k;
+}
+
+static struct keyset *read_keys(struct generation *g, char *error, size_t size)
+{
+    struct keyset *k = begin_keys(g, error, size);
+    if (k == NULL || keyset_finish(k, error, size))
+        return k;
+    keyset_destroy(k, true);
+    return NULL;
 }
 
 static void use_keys(struct generation *g, struct keyset *k)
@@ -163,10 +175,24 @@ struct keyset *generation_renew_keys(struct generation *g, char *error, size_t e
     return old;
 }
 
+bool generation_begin_keys(struct generation *g, char *error, size_t error_size)
+{
+    g->keys = begin_keys(g, error, error_size);
+    return g->keys != NULL;
+}
+
+bool generation_finish_keys(struct generation *g, char *error, size_t error_size)
+{
+    if (!keyset_finish(g->keys, error, error_size))
+        return false;
+    use_keys(g, g->keys);
+    return true;
+}
+
 /* ---- life ---- */
 
-struct generation *generation_create(struct config *config, const struct common *common,
-                                     char *error, size_t error_size)
+struct generation *generation_prepare(struct config *config, const struct common *common,
+                                      char *error, size_t error_size)
 {
     const struct sandbox_needs keeper_needs = {.role = SANDBOX_KEEPER};
     struct generation *g = memory_alloc(sizeof *g);
@@ -175,27 +201,37 @@ struct generation *generation_create(struct config *config, const struct common 
                              .jail.root_fd = -1,
                              .spawner.stop_fd = -1,
                              .keeper_walls.landlock_fd = -1};
-    make_walls(&g->keeper_walls, &keeper_needs, true);
-    struct keyset *k = NULL;
+    make_walls(&g->keeper_walls, &keeper_needs, config->only == NULL);
     if (prepare_jail(g, error, error_size) && make_pools(g, error, error_size) &&
         programs_prepare(g, error, error_size))
-        k = read_keys(g, error, error_size);
-    if (k == NULL) {
-        generation_destroy(g, true);
-        return NULL;
-    }
-    use_keys(g, k);
-    return g;
+        return g;
+    generation_destroy(g, true);
+    return NULL;
 }
 
-static bool listen_all(struct generation *g, struct listeners **old, size_t n_old, char *error,
+struct generation *generation_create(struct config *config, const struct common *common,
+                                     char *error, size_t error_size)
+{
+    struct generation *g = generation_prepare(config, common, error, error_size);
+    struct keyset *k = g != NULL ? read_keys(g, error, error_size) : NULL;
+    if (k != NULL) {
+        use_keys(g, k);
+        return g;
+    }
+    generation_destroy(g, true);
+    return NULL;
+}
+
+static bool listen_all(struct generation *g, const struct listener_sources *from, char *error,
                        size_t size)
 {
+    if (!listeners_share_out(g->common->handed, g->config, error, size))
+        return false;
     for (size_t i = 0; i < g->n_pools; i++)
-        if (!listeners_open(&g->pools[i].listeners, g->pools[i].service, old, n_old, error, size))
+        if (!listeners_open(&g->pools[i].listeners, g->pools[i].service, from, error, size))
             return false;
     for (size_t i = 0; i < g->n_pools; i++)
-        listeners_take_names(&g->pools[i].listeners, old, n_old);
+        listeners_take_names(&g->pools[i].listeners, from);
     return true;
 }
 
@@ -205,7 +241,8 @@ bool generation_listen(struct generation *g, struct generation *old, char *error
     struct listeners **theirs = memory_alloc((n + 1) * sizeof(struct listeners *));
     for (size_t i = 0; i < n; i++)
         theirs[i] = &old->pools[i].listeners;
-    bool ok = listen_all(g, theirs, n, error, error_size);
+    const struct listener_sources from = {.handed = g->common->handed, .old = theirs, .n_old = n};
+    bool ok = listen_all(g, &from, error, error_size);
     free(theirs);
     return ok;
 }

@@ -18,9 +18,10 @@
 /* What all generations share; the master's, made before the first. */
 struct common {
     struct ticket_key ticket_key;
-    int notify_fd; /* eventfd of all workers */
-    int cancel_fd; /* readable: all sessions end */
-    int accuse_fd; /* keepers write the pid_t of a worker there that has gone astray */
+    int notify_fd;             /* eventfd of all workers */
+    int cancel_fd;             /* readable: all sessions end */
+    struct activation *handed; /* sockets that we were started with; borrowed */
+    int accuse_fd;             /* keepers write the pid_t of a worker there that has gone astray */
     bool background;
 };
 
@@ -42,6 +43,14 @@ struct generation {
  * NULL: `error` says why; the configuration is gone as well. */
 struct generation *generation_create(struct config *config, const struct common *common,
                                      char *error, size_t error_size);
+
+/* The same in three steps, for a process that serves one session: everything but the keys; a keeper
+ * that begins to load them; its report is awaited and the keys are there. False or NULL: `error`
+ * says why. */
+struct generation *generation_prepare(struct config *config, const struct common *common,
+                                      char *error, size_t error_size);
+bool generation_begin_keys(struct generation *g, char *error, size_t error_size);
+bool generation_finish_keys(struct generation *g, char *error, size_t error_size);
 
 /* Binds what the services listen on; sockets that `old` (or NULL) listens on already are taken
  * over as they are, with the clients that wait there. */

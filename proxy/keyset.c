@@ -174,55 +174,79 @@ static unsigned most_requests(const struct service *s)
     return 2 * (unsigned)s->connections_per_worker + 4;
 }
 
-/* Forks one and reads what it reports into `creds`, one for each service. It begins to serve when
- * it gets a byte on *go_fd, which is the caller's to close. */
-static bool start_keeper(struct keyset *k, struct creds **creds, int *go_fd, char *error,
-                         size_t size)
-{
-    struct sources *sources = memory_alloc(k->n_services * sizeof *sources);
-    struct key_group *groups = memory_alloc(k->n_services * sizeof *groups);
-    struct keeper_door *doors = memory_alloc(k->n_services * sizeof *doors);
-    int report[2] = {-1, -1};
-    bool ok = false;
+/* A keeper that has been forked and has not yet reported. */
+struct loading {
+    struct sources *sources; /* one for each service */
+    struct key_group *groups;
+    struct keeper_door *doors;
+    int report_fd; /* both ways: it begins to serve when it gets a byte; -1 */
+};
 
+static struct loading *loading_create(const struct keyset *k)
+{
+    struct loading *l = memory_alloc(sizeof *l);
+    *l = (struct loading){.sources = memory_alloc(k->n_services * sizeof *l->sources),
+                          .groups = memory_alloc(k->n_services * sizeof *l->groups),
+                          .doors = memory_alloc(k->n_services * sizeof *l->doors),
+                          .report_fd = -1};
     for (size_t i = 0; i < k->n_services; i++) {
-        struct service_keys *s = &k->services[i];
-        sources[i] = collect_sources(k->plan.config, s->service);
-        groups[i] = (struct key_group){.sources = sources[i].items,
-                                       .count = sources[i].count,
-                                       .request_fd = s->request_fds[1],
-                                       .max_requests = most_requests(s->service)};
-        doors[i] = (struct keeper_door){.request_fd = s->request_fds[0],
-                                        .seconds = (unsigned)s->service->timeout_handshake};
+        const struct service_keys *s = &k->services[i];
+        l->sources[i] = collect_sources(k->plan.config, s->service);
+        l->groups[i] = (struct key_group){.sources = l->sources[i].items,
+                                          .count = l->sources[i].count,
+                                          .request_fd = s->request_fds[1],
+                                          .max_requests = most_requests(s->service)};
+        l->doors[i] = (struct keeper_door){.request_fd = s->request_fds[0],
+                                           .seconds = (unsigned)s->service->timeout_handshake};
     }
+    return l;
+}
+
+static void loading_destroy(struct loading *l, size_t n_services)
+{
+    if (l == NULL)
+        return;
+    for (size_t i = 0; i < n_services; i++) {
+        free(l->sources[i].items);
+        free(l->sources[i].patterns);
+    }
+    child_close(&l->report_fd);
+    free(l->sources);
+    free(l->groups);
+    free(l->doors);
+    free(l);
+}
+
+static bool fork_keeper(struct keyset *k, struct loading *l, char *error, size_t size)
+{
+    int report[2] = {-1, -1};
     pid_t pid = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) == 0 ? fork() : -1;
     if (pid == 0) {
         close(report[0]);
         close(k->stop_fds[1]);
-        keeper_main(k, groups, report[1]);
+        keeper_main(k, l->groups, report[1]);
     }
-    if (pid > 0) {
-        k->keepers[k->n_keepers++] = pid;
-        child_close(&report[1]);
-        ok = creds_read_report(report[0], doors, k->n_services, creds, REPORT_SECONDS, error, size);
-    } else {
+    if (pid < 0)
         snprintf(error, size, "no keeper can be started: %s", strerror(errno));
-        child_close(&report[1]);
-    }
-    if (!ok)
-        child_close(&report[0]);
-    *go_fd = report[0];
-    for (size_t i = 0; i < k->n_services; i++) {
-        for (size_t n = 0; ok && n < sources[i].count; n++)
-            if (sources[i].patterns[n] != NULL)
-                creds_set_pattern(creds[i], n, sources[i].patterns[n]);
-        free(sources[i].items);
-        free(sources[i].patterns);
-    }
-    free(sources);
-    free(groups);
-    free(doors);
-    return ok;
+    else
+        k->keepers[k->n_keepers++] = pid;
+    child_close(&report[1]);
+    l->report_fd = report[0];
+    return pid > 0;
+}
+
+/* What it has found, into `creds`, one for each service. */
+static bool read_report(const struct keyset *k, const struct loading *l, struct creds **creds,
+                        char *error, size_t size)
+{
+    if (!creds_read_report(l->report_fd, l->doors, k->n_services, creds, REPORT_SECONDS, error,
+                           size))
+        return false;
+    for (size_t i = 0; i < k->n_services; i++)
+        for (size_t n = 0; n < l->sources[i].count; n++)
+            if (l->sources[i].patterns[n] != NULL)
+                creds_set_pattern(creds[i], n, l->sources[i].patterns[n]);
+    return true;
 }
 
 static bool let_serve(int go_fd)
@@ -255,20 +279,26 @@ static bool make_tls(struct keyset *k, const struct ticket_key *ticket_key, char
     return true;
 }
 
-static bool load(struct keyset *k, const struct ticket_key *ticket_key, char *error, size_t size)
+int keyset_report_fd(const struct keyset *k)
+{
+    return k->loading->report_fd;
+}
+
+bool keyset_finish(struct keyset *k, char *error, size_t error_size)
 {
     struct creds **creds = memory_alloc((k->n_services + 1) * sizeof(struct creds *));
-    int go_fd;
-    bool ok = start_keeper(k, creds, &go_fd, error, size);
+    struct loading *l = k->loading;
+    bool ok = read_report(k, l, creds, error, error_size);
     for (size_t i = 0; ok && i < k->n_services; i++)
         k->services[i].creds = creds[i];
     free(creds);
-    ok = ok && make_tls(k, ticket_key, error, size);
-    if (ok && !let_serve(go_fd)) {
-        snprintf(error, size, "the keeper died");
+    ok = ok && make_tls(k, k->plan.ticket_key, error, error_size);
+    if (ok && !let_serve(l->report_fd)) {
+        snprintf(error, error_size, "the keeper died");
         ok = false;
     }
-    child_close(&go_fd);
+    loading_destroy(l, k->n_services);
+    k->loading = NULL;
     return ok;
 }
 
@@ -280,7 +310,7 @@ static bool make_request_socket(struct service_keys *s)
            setsockopt(s->request_fds[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0;
 }
 
-struct keyset *keyset_create(const struct keyset_plan *plan, char *error, size_t error_size)
+struct keyset *keyset_begin(const struct keyset_plan *plan, char *error, size_t error_size)
 {
     struct keyset *k = memory_alloc(sizeof *k);
     *k = (struct keyset){.plan = *plan,
@@ -296,7 +326,8 @@ struct keyset *keyset_create(const struct keyset_plan *plan, char *error, size_t
     if (!ok)
         snprintf(error, error_size, "sockets to the keeper: %s", strerror(errno));
     k->stamp = k->other_stamp = stamp_all(k); /* before they are read */
-    if (ok && load(k, plan->ticket_key, error, error_size))
+    k->loading = loading_create(k);
+    if (ok && fork_keeper(k, k->loading, error, error_size))
         return k;
     keyset_destroy(k, true);
     return NULL;
@@ -306,6 +337,7 @@ void keyset_destroy(struct keyset *k, bool wait)
 {
     if (k == NULL)
         return;
+    loading_destroy(k->loading, k->n_services);
     child_close(&k->stop_fds[0]);
     child_close(&k->stop_fds[1]);
     for (size_t i = 0; wait && i < k->n_keepers; i++)
@@ -326,22 +358,20 @@ void keyset_destroy(struct keyset *k, bool wait)
 bool keyset_add_keeper(struct keyset *k, char *error, size_t error_size)
 {
     struct creds **creds = memory_alloc((k->n_services + 1) * sizeof(struct creds *));
-    int go_fd;
-    bool ok = k->n_keepers < KEEPERS_MAX && start_keeper(k, creds, &go_fd, error, error_size);
-    if (!ok) {
-        free(creds);
-        return false;
-    }
-    for (size_t i = 0; i < k->n_services; i++) {
+    struct loading *l = loading_create(k);
+    bool loaded = k->n_keepers < KEEPERS_MAX && fork_keeper(k, l, error, error_size) &&
+                  read_report(k, l, creds, error, error_size);
+    bool ok = loaded;
+    for (size_t i = 0; loaded && i < k->n_services; i++) {
         ok = ok && creds_are_same(k->services[i].creds, creds[i]);
         creds_destroy(creds[i]);
     }
     free(creds);
-    if (!ok)
+    if (loaded && !ok)
         snprintf(error, error_size, "the key files have changed");
-    else if (!(ok = let_serve(go_fd)))
+    if (ok && !(ok = let_serve(l->report_fd)))
         snprintf(error, error_size, "the keeper died");
-    child_close(&go_fd); /* without the byte it ends by itself */
+    loading_destroy(l, k->n_services); /* without the byte it ends by itself */
     return ok;
 }
 

@@ -40,24 +40,33 @@ struct keyset_plan {
     int accuse_fd;   /* keepers write the pid_t of a worker there that has gone astray */
 };
 
+struct loading;
+
 struct keyset {
     struct keyset_plan plan;
     struct service_keys *services; /* in the order of the pools */
     size_t n_services;
     pid_t keepers[KEEPERS_MAX];
     size_t n_keepers;
-    int stop_fds[2];      /* [1] closed, the keepers end */
-    uint64_t stamp;       /* of all files; see keyset_is_stale */
-    uint64_t other_stamp; /* the last different one */
-    unsigned users;       /* workers that were forked with it */
-    unsigned pressure;    /* how often requests were seen waiting; see keyset_feel_pressure */
-    struct keyset *next;  /* for the master's list of those that are being given up */
+    struct loading *loading; /* between begin and finish */
+    int stop_fds[2];         /* [1] closed, the keepers end */
+    uint64_t stamp;          /* of all files; see keyset_is_stale */
+    uint64_t other_stamp;    /* the last different one */
+    unsigned users;          /* workers that were forked with it */
+    unsigned pressure;       /* how often requests were seen waiting; see keyset_feel_pressure */
+    struct keyset *next;     /* for the master's list of those that are being given up */
 };
 
-/* Loads everything in a first keeper, whose report is awaited (30 seconds at most). NULL: `error`
- * says why, with file and line where one is to blame; nothing is left behind. `plan->services` need
- * not last. */
-struct keyset *keyset_create(const struct keyset_plan *plan, char *error, size_t error_size);
+/* Has a first keeper load everything. NULL: `error` says why it cannot; nothing is left behind.
+ * `plan->services` need not last. */
+struct keyset *keyset_begin(const struct keyset_plan *plan, char *error, size_t error_size);
+
+/* The descriptor that the report comes on, between begin and finish. */
+int keyset_report_fd(const struct keyset *k);
+
+/* Awaits its report (30 seconds at most), makes what workers need of it, and lets it serve. False:
+ * `error` says why, with file and line where one is to blame. */
+bool keyset_finish(struct keyset *k, char *error, size_t error_size);
 
 /* Ends the keepers; `wait`: and reaps them. Accepts NULL. */
 void keyset_destroy(struct keyset *k, bool wait);

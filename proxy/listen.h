@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "proxy/activation.h"
 #include "proxy/address.h"
 #include "proxy/config.h"
 
@@ -17,18 +18,34 @@ struct listeners {
     int fds[LISTENERS_MAX];
     struct address addresses[LISTENERS_MAX];
     bool owns_name[LISTENERS_MAX]; /* of a Unix socket: it is removed with the socket */
+    bool shared[LISTENERS_MAX];    /* others have it too: a service manager, the old workers */
     size_t count;
-    int epoll_fd; /* watches all of them, if there are several; -1 */
+    int epoll_fd; /* watches all of them, if there are several or one is shared; -1 */
 };
 
-/* Binds all addresses of the service; one that is among the `n_old` `old` listeners is not bound
- * again but shared, so that no client that waits there is lost. False: `error` says which one
- * failed and why; all that were bound are closed again. */
-bool listeners_open(struct listeners *l, const struct service *s, struct listeners *const *old,
-                    size_t n_old, char *error, size_t error_size);
+/* Sockets that are there already. Borrowed. */
+struct listener_sources {
+    const struct activation *handed; /* over to us at the start */
+    struct listeners *const *old;    /* those of the configuration before */
+    size_t n_old;
+};
+
+/* Decides whose each inherited socket is: it goes to the service that it has the name of, in upper
+ * or lower case; else to the one whose `accept` has its address. False: `error` names a socket that
+ * is not a listening stream socket or is nobody's, and what to write. Looks names of `accept`
+ * up. */
+bool listeners_share_out(struct activation *a, const struct config *c, char *error,
+                         size_t error_size);
+
+/* Takes the inherited sockets of the service and binds all its addresses that are not among them;
+ * one that is among the old listeners is not bound again but shared, so that no client that waits
+ * there is lost. Descriptors are copied. False: `error` says which one failed and why, or that
+ * there is none; all that were opened are closed again. */
+bool listeners_open(struct listeners *l, const struct service *s,
+                    const struct listener_sources *from, char *error, size_t error_size);
 
 /* The names of shared Unix sockets go with us from here on. */
-void listeners_take_names(struct listeners *l, struct listeners *const *old, size_t n_old);
+void listeners_take_names(struct listeners *l, const struct listener_sources *from);
 
 /* Closes them and removes the names of our Unix sockets. */
 void listeners_close(struct listeners *l);

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,6 +83,15 @@ int log_reopen(void)
 void log_leave_stderr(void)
 {
     settings.to_stderr = false;
+}
+
+bool log_stderr_is_journal(void)
+{
+    const char *text = getenv("JOURNAL_STREAM");
+    uintmax_t device, inode;
+    struct stat st;
+    return text != NULL && sscanf(text, "%ju:%ju", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 int log_fd(void)

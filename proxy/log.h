@@ -28,6 +28,10 @@ int log_reopen(void);
 /* Standard error is no longer there for us: a daemon is on its own from here. */
 void log_leave_stderr(void);
 
+/* Standard error is the system's journal (JOURNAL_STREAM, systemd.exec(5)): what is also sent to
+ * syslog would be there twice. */
+bool log_stderr_is_journal(void);
+
 /* Descriptor of the log file or of standard error, so that a jailed process can keep it; -1. */
 int log_fd(void);
 /* The descriptor of the connection to syslogd, or -1. */

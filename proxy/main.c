@@ -14,23 +14,27 @@
 
 #include "certs/tls.h"
 #include "protocols/memory.h"
+#include "proxy/activation.h"
 #include "proxy/config.h"
 #include "proxy/log.h"
 #include "proxy/master.h"
+#include "proxy/oneshot.h"
 #include "proxy/options.h"
 #include "proxy/pidfile.h"
 #include "proxy/title.h"
 
-enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW, MODE_RELOAD, MODE_STOP };
+enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW, MODE_RELOAD, MODE_STOP, MODE_ONESHOT };
 
 struct arguments {
     enum mode mode;
     bool foreground;
     const char *file;
+    const char *service; /* of a single session; NULL: not named */
 };
 
 static const char usage[] =
     "usage: ehlock [-f] FILE            run the services of the configuration\n"
+    "       ehlock --inetd FILE [SERVICE]   serve the one client that is connected already\n"
     "       ehlock --check FILE         say what is wrong with it; exit 0 or 78\n"
     "       ehlock --show-config FILE   print it with all defaults\n"
     "       ehlock --reload FILE        check it, and have the running ehlock read it again\n"
@@ -45,11 +49,15 @@ static void print_help(void)
 
 static bool parse(int argc, char **argv, struct arguments *a)
 {
-    static const struct option options[] = {
-        {"check", no_argument, NULL, 'c'},   {"foreground", no_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},    {"show-config", no_argument, NULL, 's'},
-        {"version", no_argument, NULL, 'v'}, {"reload", no_argument, NULL, 'r'},
-        {"stop", no_argument, NULL, 't'},    {0}};
+    static const struct option options[] = {{"check", no_argument, NULL, 'c'},
+                                            {"foreground", no_argument, NULL, 'f'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"inetd", no_argument, NULL, 'i'},
+                                            {"show-config", no_argument, NULL, 's'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"reload", no_argument, NULL, 'r'},
+                                            {"stop", no_argument, NULL, 't'},
+                                            {0}};
     int o;
     *a = (struct arguments){.mode = MODE_RUN};
     while ((o = getopt_long(argc, argv, "fh", options, NULL)) != -1) {
@@ -63,6 +71,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
         case 'h':
             print_help();
             exit(0);
+        case 'i':
+            a->mode = MODE_ONESHOT;
+            break;
         case 'r':
             a->mode = MODE_RELOAD;
             break;
@@ -79,10 +90,10 @@ static bool parse(int argc, char **argv, struct arguments *a)
             return false;
         }
     }
-    if (optind != argc - 1)
-        return false;
     a->file = argv[optind];
-    return true;
+    if (a->mode == MODE_ONESHOT && optind == argc - 2)
+        a->service = argv[optind + 1];
+    return a->file != NULL && optind + 1 + (a->service != NULL) == argc;
 }
 
 /* The parent stays until the services run, so that its exit status tells whether they do. The
@@ -128,7 +139,7 @@ static int show(struct config *c)
     return 0;
 }
 
-static int run(struct config *c, const char *file, bool foreground)
+static int run(struct config *c, const char *file, struct activation *handed, bool foreground)
 {
     int ready_fd = -1;
     if (foreground)
@@ -137,7 +148,7 @@ static int run(struct config *c, const char *file, bool foreground)
         die(EX_CONFIG, "output: cannot open %s: %s", c->output, strerror(errno));
     if (c->foreground == FOREGROUND_NO)
         ready_fd = go_to_background();
-    return master_run(c, file, ready_fd);
+    return master_run(c, file, handed, ready_fd);
 }
 
 /* The process that runs this configuration, by its pid file. */
@@ -190,11 +201,18 @@ static void bind_libraries(char **argv)
     execv(path, argv); /* if this fails we go on as we are */
 }
 
-static int do_as_told(const struct arguments *a, struct config *c)
+static enum no_accept without_accept(enum mode mode, const struct activation *handed)
+{
+    if (mode != MODE_RUN)
+        return NO_ACCEPT_WARNING;
+    return handed->count > 0 ? NO_ACCEPT_FINE : NO_ACCEPT_ERROR;
+}
+
+static int do_as_told(const struct arguments *a, struct config *c, struct activation *handed)
 {
     switch (a->mode) {
     case MODE_RUN:
-        return run(c, a->file, a->foreground);
+        return run(c, a->file, handed, a->foreground);
     case MODE_CHECK:
         return check(c, a->file);
     case MODE_SHOW:
@@ -203,6 +221,8 @@ static int do_as_told(const struct arguments *a, struct config *c)
         return reload(c, a->file);
     case MODE_STOP:
         return stop(c, a->file);
+    case MODE_ONESHOT:
+        break; /* has returned */
     }
     return EX_USAGE;
 }
@@ -211,17 +231,32 @@ int main(int argc, char **argv)
 {
     struct arguments a;
 
-    bind_libraries(argv);
+    struct activation handed = {0};
+    char error[256];
+
     title_init(argc, argv);
-    if (!parse(argc, argv, &a)) {
+    bool understood = parse(argc, argv, &a);
+    if (a.mode == MODE_ONESHOT) /* standard error may be the client */
+        return oneshot_run(understood ? a.file : NULL, a.service);
+    if (!understood) {
         fputs(usage, stderr);
         return EX_USAGE;
     }
+    if (a.mode == MODE_RUN) {
+        bind_libraries(argv);
+        if (!activation_take(&handed, error, sizeof error))
+            die(EX_CONFIG, "%s", error);
+    }
     struct config *c = memory_alloc(sizeof *c);
+    int status = EX_CONFIG;
     config_init(c);
-    if (config_read(c, a.file) && config_check(c))
-        return do_as_told(&a, c); /* which takes it */
-    config_finish(c);
-    free(c);
-    return EX_CONFIG;
+    c->no_accept = without_accept(a.mode, &handed);
+    if (config_read(c, a.file) && config_check(c)) {
+        status = do_as_told(&a, c, &handed); /* which takes it */
+    } else {
+        config_finish(c);
+        free(c);
+    }
+    activation_finish(&handed);
+    return status;
 }

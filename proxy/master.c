@@ -18,6 +18,7 @@
 #include "proxy/child.h"
 #include "proxy/generation.h"
 #include "proxy/log.h"
+#include "proxy/notify.h"
 #include "proxy/pidfile.h"
 #include "proxy/title.h"
 #include "proxy/worker.h"
@@ -26,6 +27,7 @@ enum {
     TICK_MS = 1000,        /* the master looks after everything at least this often */
     AT_ONCE_MS = 500,      /* a worker that fails sooner after its fork ... */
     BACKOFF_MAX_MS = 8000, /* ... slows forking down, to this at the most */
+    STOP_SECONDS = 15,     /* for the service manager: the end beyond TIMEOUTdrain */
     GOODBYE_MS = 3000,     /* for sessions that were told to end */
     RESIGNAL_MS = 100,     /* a signal can come just before accept(2): it is sent again */
 };
@@ -45,6 +47,7 @@ struct master {
     char *pid_file;   /* NULL: none */
     int pid_fd;
     struct common common;
+    struct notify notify; /* to the service manager */
     int signal_fd;
     int cancel_end; /* closed, all sessions end */
     int accuse_end; /* where keepers' accusations are read */
@@ -342,13 +345,14 @@ static void drop_unused(struct master *m)
 
 static struct log_settings log_settings_of(const struct config *c)
 {
-    return (struct log_settings){.level = c->log_level,
-                                 .facility = c->log_facility,
-                                 .ident = c->ident,
-                                 .to_stderr = c->foreground != FOREGROUND_QUIET,
-                                 .to_syslog = c->syslog,
-                                 .file = c->output,
-                                 .overwrite = c->log_mode == LOG_OVERWRITE};
+    return (struct log_settings){
+        .level = c->log_level,
+        .facility = c->log_facility,
+        .ident = c->ident,
+        .to_stderr = c->foreground != FOREGROUND_QUIET,
+        .to_syslog = c->syslog && !(c->foreground != FOREGROUND_QUIET && log_stderr_is_journal()),
+        .file = c->output,
+        .overwrite = c->log_mode == LOG_OVERWRITE};
 }
 
 bool master_open_log(const struct config *c)
@@ -377,10 +381,11 @@ static void announce(const struct generation *g)
     }
 }
 
-static struct config *read_config(const char *file)
+static struct config *read_config(const char *file, bool sockets)
 {
     struct config *c = memory_alloc(sizeof *c);
     config_init(c);
+    c->no_accept = sockets ? NO_ACCEPT_FINE : NO_ACCEPT_ERROR;
     if (config_read(c, file) && config_check(c))
         return c;
     config_finish(c);
@@ -393,7 +398,7 @@ static struct config *read_config_again(const struct master *m)
 {
     if (fchdir(m->directory_fd) != 0)
         return NULL;
-    struct config *c = read_config(m->file);
+    struct config *c = read_config(m->file, m->common.handed->count > 0);
     if (m->common.background && chdir("/") != 0)
         log_warn_errno("chdir");
     return c;
@@ -417,6 +422,7 @@ static void adopt(struct master *m, struct generation *new)
 static void reload(struct master *m)
 {
     char error[1024] = "";
+    notify_reloading(&m->notify);
     struct config *c = read_config_again(m);
     struct generation *g = c != NULL ? generation_create(c, &m->common, error, sizeof error) : NULL;
     if (g != NULL && !generation_listen(g, m->current, error, sizeof error)) {
@@ -426,12 +432,14 @@ static void reload(struct master *m)
     if (g == NULL) {
         log_error("not reloaded, the old configuration stays%s%s", error[0] != '\0' ? ": " : "",
                   error);
+        notify_ready(&m->notify);
         return;
     }
     adopt_log(m, c);
     keyset_report(g->keys);
     adopt(m, g);
     log_notice("reloaded: %zu service%s", g->n_pools, g->n_pools == 1 ? "" : "s");
+    notify_ready(&m->notify);
 }
 
 /* ---- running ---- */
@@ -485,6 +493,22 @@ static int take_signal(struct master *m)
     }
 }
 
+static unsigned count_sessions(const struct generation *g)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < g->n_pools; i++)
+        n += atomic_load(&g->pools[i].stats->busy);
+    return n;
+}
+
+static void tell_manager(struct master *m)
+{
+    unsigned sessions = count_sessions(m->current);
+    for (const struct generation *g = m->retired; g != NULL; g = g->next)
+        sessions += count_sessions(g);
+    notify_tick(&m->notify, sessions);
+}
+
 /* Waits for something to do, at most `ms`; `calm` tells that there was nothing. Returns a signal
  * that asks to stop, or 0. */
 static int wait_for_work(struct master *m, int ms, bool *calm)
@@ -493,7 +517,8 @@ static int wait_for_work(struct master *m, int ms, bool *calm)
     struct pollfd fds[] = {{.fd = m->signal_fd, .events = POLLIN},
                            {.fd = m->common.notify_fd, .events = POLLIN},
                            {.fd = m->accuse_end, .events = POLLIN}};
-    *calm = poll(fds, sizeof fds / sizeof *fds, ms) <= 0;
+    tell_manager(m);
+    *calm = poll(fds, sizeof fds / sizeof *fds, notify_wait(&m->notify, ms)) <= 0;
     if (*calm)
         return 0;
     if (fds[2].revents != 0)
@@ -573,11 +598,11 @@ struct ends {
     int cancel, accuse;
 };
 
-static bool prepare_common(struct common *c, struct ends *ends, bool background, char *error,
-                           size_t size)
+static bool prepare_common(struct common *c, struct ends *ends, struct activation *handed,
+                           bool background, char *error, size_t size)
 {
     int cancel[2] = {-1, -1}, accuse[2] = {-1, -1};
-    *c = (struct common){.background = background};
+    *c = (struct common){.handed = handed, .background = background};
     c->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bool ok = c->notify_fd >= 0 && pipe2(cancel, O_CLOEXEC) == 0 &&
               pipe2(accuse, O_CLOEXEC | O_NONBLOCK) == 0;
@@ -602,7 +627,7 @@ bool master_check(struct config *c)
     char error[1024];
     struct ends ends;
     struct generation *g = NULL;
-    if (prepare_common(&common, &ends, false, error, sizeof error))
+    if (prepare_common(&common, &ends, NULL, false, error, sizeof error))
         g = generation_create(c, &common, error, sizeof error);
     if (g == NULL)
         log_error("%s", error);
@@ -635,14 +660,15 @@ static void tell_ready(int ready_fd)
 }
 
 /* Everything up to serving. The exit status, 0 when it is done. */
-static int set_up(struct master *m, struct config *c, bool background, char *error, size_t size)
+static int set_up(struct master *m, struct config *c, struct activation *handed, bool background,
+                  char *error, size_t size)
 {
     m->directory_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     m->pid_file = c->pid_file != NULL ? memory_strdup(c->pid_file) : NULL;
     m->timeout_drain = (unsigned)c->timeout_drain;
     m->ticket_born = now();
     struct ends ends;
-    bool ok = prepare_common(&m->common, &ends, background, error, size);
+    bool ok = prepare_common(&m->common, &ends, handed, background, error, size);
     m->cancel_end = ends.cancel;
     m->accuse_end = ends.accuse;
     if (!ok)
@@ -654,6 +680,7 @@ static int set_up(struct master *m, struct config *c, bool background, char *err
         snprintf(error, size, "signals: %s", strerror(errno));
         return EX_OSERR;
     }
+    notify_open(&m->notify);
     if (!generation_listen(m->current, NULL, error, size))
         return EX_OSERR;
     if (m->pid_file != NULL)
@@ -674,6 +701,7 @@ static void take_down(struct master *m)
         m->retired = next;
     }
     generation_destroy(m->current, true);
+    notify_close(&m->notify);
     child_close(&m->common.notify_fd);
     child_close(&m->common.cancel_fd);
     child_close(&m->common.accuse_fd);
@@ -685,13 +713,14 @@ static void take_down(struct master *m)
     free(m->pid_file);
 }
 
-int master_run(struct config *c, const char *file, int ready_fd)
+int master_run(struct config *c, const char *file, struct activation *handed, int ready_fd)
 {
-    struct master m = {.file = file, .pid_fd = -1, .signal_fd = -1, .cancel_end = -1};
+    struct master m = {
+        .file = file, .pid_fd = -1, .notify.fd = -1, .signal_fd = -1, .cancel_end = -1};
     char error[1024];
 
     title_set("master");
-    int status = set_up(&m, c, ready_fd >= 0, error, sizeof error);
+    int status = set_up(&m, c, handed, ready_fd >= 0, error, sizeof error);
     if (status == 0) {
         keyset_report(m.current->keys);
         announce(m.current);
@@ -699,7 +728,9 @@ int master_run(struct config *c, const char *file, int ready_fd)
         programs_keep(m.current);
         keep_all_spares(&m, true);
         tell_ready(ready_fd);
+        notify_ready(&m.notify);
         serve(&m);
+        notify_stopping(&m.notify, m.timeout_drain + STOP_SECONDS);
         drain(&m);
         if (m.pid_file != NULL)
             pidfile_remove(m.pid_file, &m.pid_fd);

@@ -32,8 +32,12 @@ struct pool {
     int notify_fd;         /* eventfd: "fewer idle workers than you may want" */
     int cancel_fd;         /* readable when sessions have to end now */
     int spawn_fds[2];      /* to the spawner: [0] is the workers' end; -1 without a program */
-    struct walls walls;    /* around the workers */
-    unsigned max_fds;      /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
+    /* Waits until the keys are loaded; false: they cannot be, which has been logged. NULL: they
+     * are. */
+    bool (*await_keys)(void *ctx);
+    void *await_ctx;
+    struct walls walls;             /* around the workers */
+    unsigned max_fds;               /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
     struct transparent transparent; /* the worker's own */
     /* The master's own: */
     unsigned live;      /* workers, idle or not */

@@ -50,8 +50,8 @@ static const int common[] = {
 };
 
 static const int workers_too[] = {
-    SCMP_SYS(accept),     SCMP_SYS(accept4),     SCMP_SYS(connect),
-    SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+    SCMP_SYS(alarm),   SCMP_SYS(setitimer),  SCMP_SYS(accept),      SCMP_SYS(accept4),
+    SCMP_SYS(connect), SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
 };
 
 static bool add_all(scmp_filter_ctx ctx, const int *calls, size_t n)

@@ -311,6 +311,21 @@ static void tell_sorry(struct session *s, const char *text)
     (void)wire_flush(&s->client, deadline);
 }
 
+/* Where every session is a new start, the keys are loaded while we come this far: before the first
+ * word of ours, so that there still is one for a server that has none. */
+static bool keys_are_loaded(struct session *s, bool tls_first)
+{
+    struct pool *p = s->pool;
+    bool ok = p->await_keys == NULL || p->await_keys(p->await_ctx);
+    p->await_keys = NULL;
+    if (ok)
+        return true;
+    finish_with(s, DIALOGUE_REFUSED, "the keys cannot be loaded");
+    if (!tls_first)
+        tell_sorry(s, "Mail server is not configured, try again later");
+    return false;
+}
+
 static int connect_socket(struct session *s, unsigned first, char *error, size_t size)
 {
     const struct service *service = s->pool->service;
@@ -446,7 +461,7 @@ static void run(struct session *s, const struct admission *admission)
     }
     if (tls_first) {
         s->dialogue.step = "TLS handshake";
-        if (!start_tls(s))
+        if (!keys_are_loaded(s, true) || !start_tls(s))
             return;
     }
     if (refusal != NULL) {
@@ -454,7 +469,7 @@ static void run(struct session *s, const struct admission *admission)
         tell_sorry(s, refusal);
         return;
     }
-    if (reach_backend(s))
+    if (reach_backend(s) && keys_are_loaded(s, false))
         serve(s);
 }
 

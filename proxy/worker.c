@@ -19,6 +19,8 @@ enum { MEMORY_MAX = 64 * 1024 * 1024 }; /* bytes; a session takes three, and twi
 static struct {
     volatile sig_atomic_t stopping;
     struct listeners *listeners;
+    int cancel_fd; /* of a single session */
+    unsigned drain_seconds;
 } own;
 
 static void on_stop(int signal)
@@ -48,11 +50,45 @@ static void set_signals(struct listeners *listeners)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void enter_jail(struct pool *pool, const struct jail *jail)
+/* A single session has a time to end by itself, then it is told goodbye. */
+static void on_end_of_drain(int signal)
 {
-    int keep[LISTENERS_MAX + 9 + TRANSPARENT_MAX];
+    int error = errno;
+    (void)signal;
+    if (own.cancel_fd >= 0)
+        close(own.cancel_fd);
+    own.cancel_fd = -1;
+    errno = error;
+}
+
+static void on_stop_oneshot(int signal)
+{
+    if (own.drain_seconds > 0)
+        alarm(own.drain_seconds);
+    else
+        on_end_of_drain(signal);
+}
+
+static void set_oneshot_signals(const struct oneshot *o)
+{
+    struct sigaction stop = {.sa_handler = on_stop_oneshot}, end = {.sa_handler = on_end_of_drain};
+    own.cancel_fd = o->cancel_fd;
+    own.drain_seconds = o->drain_seconds;
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGALRM, &end, NULL);
+}
+
+static void enter_jail(struct pool *pool, const struct jail *jail, const struct oneshot *o)
+{
+    int keep[LISTENERS_MAX + 13 + TRANSPARENT_MAX];
     const struct transparent *t = &pool->transparent;
     size_t n = 0;
+    if (o != NULL) {
+        keep[n++] = o->fd;
+        keep[n++] = o->report_fd;
+        keep[n++] = o->stop_fd;
+        keep[n++] = o->cancel_fd;
+    }
     for (size_t i = 0; i < pool->listeners.count; i++)
         keep[n++] = pool->listeners.fds[i];
     keep[n++] = pool->listeners.epoll_fd;
@@ -161,7 +197,7 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     title_set(title);
     set_signals(&pool->listeners);
     int left = prepare_sessions(pool);
-    enter_jail(pool, jail);
+    enter_jail(pool, jail, NULL);
     if (getppid() != master) /* it ended before we had asked to be told */
         _exit(0);
 
@@ -177,4 +213,14 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
         }
     }
     _exit(0);
+}
+
+void worker_serve_oneshot(struct pool *pool, const struct jail *jail, const struct oneshot *o)
+{
+    int slot = stats_take_slot(pool->stats);
+    set_signals(&pool->listeners);
+    set_oneshot_signals(o);
+    (void)prepare_sessions(pool);
+    enter_jail(pool, jail, o);
+    serve_one(pool, slot, o->fd, o->client, true);
 }

@@ -11,4 +11,17 @@
 /* In the child, right after the fork. Never returns. `master` is the parent's process number. */
 _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t master);
 
+/* What a process needs that serves a single client, its own, without a master. */
+struct oneshot {
+    int fd;                       /* the client, non-blocking; taken */
+    const struct address *client; /* borrowed */
+    int report_fd;                /* what await_keys of the pool reads; kept open */
+    int stop_fd;                  /* kept open to the end: its closing ends the keeper */
+    int cancel_fd;          /* closed by us, it ends the session: the end of pool->cancel_fd */
+    unsigned drain_seconds; /* from SIGTERM to that */
+};
+
+/* Jails this process for good, then serves the client. Exits if the jail does not close. */
+void worker_serve_oneshot(struct pool *pool, const struct jail *jail, const struct oneshot *o);
+
 #endif

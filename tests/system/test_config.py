@@ -294,7 +294,15 @@ def test_misspelt_option_is_answered_with_the_right_name(tmp_path, pki):
     assert "tlsLevl" in said
 
 
-@pytest.mark.parametrize("missing", ["accept", "connect", "cert"])
+def test_service_without_accept_is_warned_of_and_does_not_start(tmp_path, pki):
+    """A service manager may hand it a socket, which --check cannot know."""
+    status, said, path = check(tmp_path, section("smtp", **good(pki, accept=None)))
+    assert status == 0 and re.search(rf"{re.escape(str(path))}:\d+: \[smtp\] has no accept", said)
+    done = ehlock.run("-f", path)
+    assert done.returncode == 78 and "[smtp] needs accept" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["connect", "cert"])
 def test_service_without_what_it_needs_is_refused(tmp_path, pki, missing):
     options = good(pki, **{missing: None})
     if missing == "cert":

@@ -224,6 +224,25 @@ static void die_logs_and_exits(void **state)
     free(all);
 }
 
+static void journal_is_known_by_its_device_and_inode(void **state)
+{
+    char text[64];
+    struct stat st;
+    (void)state;
+    assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+    unsetenv("JOURNAL_STREAM");
+    assert_false(log_stderr_is_journal());
+    snprintf(text, sizeof text, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    setenv("JOURNAL_STREAM", text, 1);
+    assert_true(log_stderr_is_journal());
+    snprintf(text, sizeof text, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino + 1);
+    setenv("JOURNAL_STREAM", text, 1);
+    assert_false(log_stderr_is_journal());
+    setenv("JOURNAL_STREAM", "x", 1);
+    assert_false(log_stderr_is_journal());
+    unsetenv("JOURNAL_STREAM");
+}
+
 int main(void)
 {
     struct unit u = {0};
@@ -238,6 +257,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reopening_follows_a_rotation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(log_file_is_not_for_everybody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(die_logs_and_exits, set_up, tear_down),
+        cmocka_unit_test(journal_is_known_by_its_device_and_inode),
     };
     int failed = unit_run(&u, "log: printable");
     return failed + cmocka_run_group_tests_name("log", tests, NULL, NULL);
