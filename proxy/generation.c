@@ -178,6 +178,8 @@ struct keyset *generation_renew_keys(struct generation *g, char *error, size_t e
 bool generation_begin_keys(struct generation *g, char *error, size_t error_size)
 {
     g->keys = begin_keys(g, error, error_size);
+    for (size_t i = 0; g->keys != NULL && i < g->n_pools; i++)
+        g->pools[i].request_fd = g->keys->services[i].request_fds[0]; /* for the jail to keep */
     return g->keys != NULL;
 }
 

@@ -293,7 +293,7 @@ def test_manager_is_told_of_start_sessions_and_stop(tmp_path, backend, pki, abst
         assert not [line for line in manager.heard if line.startswith("WATCHDOG")]
         proxy.stop()
         lines = manager.wait("STOPPING=1")
-        assert "EXTEND_TIMEOUT_USEC=12000000" in lines      # TIMEOUTdrain is 2 here
+        assert "EXTEND_TIMEOUT_USEC=17000000" in lines      # TIMEOUTdrain is 2 here
 
 
 def test_watchdog_gets_its_sign_of_life(tmp_path, backend, pki):
