@@ -859,7 +859,7 @@ static void stay_on_one_processor(unsigned number)
         }
 }
 
-/* In a process of its own; prints the line of success itself, since it knows the numbers. */
+/* In a process of its own. */
 static int play_file(const char *path, const char *name, unsigned number)
 {
     struct transcript t = {0};
@@ -873,22 +873,41 @@ static int play_file(const char *path, const char *name, unsigned number)
     t.requests = is_request(name);
     good = good && play_transcript(&t, protocol, &cuts);
     if (good)
-        printf("ok %u - %s, %s and %u cuts\n", number, name,
-               t.only_whole ? "whole" : "whole, byte by byte", cuts);
+        printf("# played %s and with %u cuts\n", t.only_whole ? "whole" : "whole, byte by byte",
+               cuts);
     transcript_free(&t);
     fflush(stdout);
     return good ? 0 : 1;
 }
 
+/* One transcript and its process. What it prints is kept until it is its turn. */
+struct job {
+    char *path, *name; /* owned */
+    pid_t pid;
+    FILE *output;
+    bool ended;
+    int status;
+};
+
 struct list {
-    char **paths; /* owned, as each of them */
+    struct job *jobs; /* owned */
     unsigned count;
 };
 
+/* Takes the path. */
 static void add_path(struct list *l, char *path)
 {
-    l->paths = memory_resize(l->paths, (l->count + 1) * sizeof *l->paths);
-    l->paths[l->count++] = path;
+    l->jobs = memory_resize(l->jobs, (l->count + 1) * sizeof *l->jobs);
+    l->jobs[l->count++] = (struct job){.path = path, .name = case_name(path)};
+}
+
+static void list_finish(struct list *l)
+{
+    for (unsigned i = 0; i < l->count; i++) {
+        free(l->jobs[i].path);
+        free(l->jobs[i].name);
+    }
+    free(l->jobs);
 }
 
 static int is_transcript(const struct dirent *entry)
@@ -922,25 +941,15 @@ static bool add_argument(struct list *l, const char *argument)
 
 /* ---- several at a time: what a transcript waits for, another can use ---- */
 
-/* One transcript in its process. What it prints is kept until it is its turn. */
-struct job {
-    char *name; /* owned */
-    pid_t pid;
-    FILE *output;
-    bool ended;
-    int status;
-};
-
-static bool begin_job(struct job *j, const char *path, unsigned number)
+static bool begin_job(struct job *j, unsigned number)
 {
-    j->name = case_name(path);
     j->output = tmpfile();
     fflush(stdout);
     j->pid = j->output != NULL ? fork() : -1;
     if (j->pid == 0) {
         if (dup2(fileno(j->output), STDOUT_FILENO) < 0)
             _exit(1);
-        exit(play_file(path, j->name, number));
+        exit(play_file(j->path, j->name, number));
     }
     j->ended = j->pid < 0;
     j->status = 1;
@@ -948,14 +957,14 @@ static bool begin_job(struct job *j, const char *path, unsigned number)
 }
 
 /* Waits until one of the jobs has ended; false when there is none to wait for. */
-static bool wait_for_job(struct job *jobs, unsigned count)
+static bool wait_for_job(struct list *l)
 {
     int status;
     pid_t pid = wait(&status);
-    for (unsigned i = 0; i < count && pid > 0; i++)
-        if (jobs[i].pid == pid) {
-            jobs[i].status = status;
-            jobs[i].ended = true;
+    for (unsigned i = 0; i < l->count && pid > 0; i++)
+        if (l->jobs[i].pid == pid) {
+            l->jobs[i].status = status;
+            l->jobs[i].ended = true;
         }
     return pid > 0;
 }
@@ -971,53 +980,46 @@ static void print_output(FILE *output)
 }
 
 /* Whether the job, which has ended, is a success. */
-static bool tell_job(struct job *j, unsigned number)
+static bool tell_job(const struct job *j, unsigned number)
 {
     if (j->output != NULL)
         print_output(j->output);
     if (WIFSIGNALED(j->status))
         printf("# died of signal %d (%s)\n", WTERMSIG(j->status), strsignal(WTERMSIG(j->status)));
-    if (j->status != 0)
-        printf("not ok %u - %s\n", number, j->name);
-    free(j->name);
+    printf("%s %u - %s\n", j->status == 0 ? "ok" : "not ok", number, j->name);
+    fflush(stdout);
     return j->status == 0;
 }
 
-static unsigned run_files(const struct list *l)
+static unsigned run_jobs(struct list *l)
 {
-    struct job *jobs = memory_alloc(l->count * sizeof *jobs);
     unsigned begun = 0, running = 0, told = 0, passed = 0;
     while (told < l->count) {
         for (; begun < l->count && running < JOBS; begun++)
-            running += begin_job(&jobs[begun], l->paths[begun], begun + 1);
-        if (!jobs[told].ended) {
-            if (!wait_for_job(jobs, begun))
+            running += begin_job(&l->jobs[begun], begun + 1);
+        if (!l->jobs[told].ended) {
+            if (!wait_for_job(l))
                 break;
             running--;
         }
-        for (; told < begun && jobs[told].ended; told++)
-            passed += tell_job(&jobs[told], told + 1);
-        fflush(stdout);
+        for (; told < begun && l->jobs[told].ended; told++)
+            passed += tell_job(&l->jobs[told], told + 1);
     }
-    free(jobs);
     return passed;
 }
 
 int main(int argc, char **argv)
 {
     struct list l = {0};
-    unsigned passed;
     for (int i = 1; i < argc; i++)
         if (!add_argument(&l, argv[i])) {
             printf("Bail out! %s: no transcript there\n", argv[i]);
             return 1;
         }
     printf("1..%u\n", l.count);
-    passed = run_files(&l);
+    unsigned passed = run_jobs(&l);
     printf("# %u passed, %u failed\n", passed, l.count - passed);
-    int status = l.count > 0 && passed == l.count ? 0 : 1;
-    for (unsigned i = 0; i < l.count; i++)
-        free(l.paths[i]);
-    free(l.paths);
-    return status;
+    bool good = l.count > 0 && passed == l.count;
+    list_finish(&l);
+    return good ? 0 : 1;
 }

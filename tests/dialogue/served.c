@@ -9,7 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HANDSHAKE_SECONDS = 60 };
+enum {
+    HANDSHAKE_SECONDS = 60,
+    STACK_SIZE =
+        512 * 1024, /* sanitizers look after every page of it, and there are many threads */
+};
 
 static void mask(char *data, size_t len)
 {
@@ -255,13 +259,24 @@ static void *run(void *ctx)
     return NULL;
 }
 
+static bool start_thread(struct served *s)
+{
+    pthread_attr_t small;
+    if (pthread_attr_init(&small) != 0)
+        return false;
+    bool started = pthread_attr_setstacksize(&small, STACK_SIZE) == 0 &&
+                   pthread_create(&s->thread, &small, run, s) == 0;
+    pthread_attr_destroy(&small);
+    return started;
+}
+
 bool served_start(struct served *s)
 {
     s->tls_active = s->transcript->starts_with_tls;
     s->server_tls_active = s->transcript->server_starts_with_tls;
     init_client(s);
     init_backend(s);
-    if (pthread_create(&s->thread, NULL, run, s) == 0)
+    if (start_thread(s))
         return true;
     wire_finish(&s->client);
     wire_finish(&s->backend);

@@ -49,6 +49,7 @@ static char *content(const char *file)
 {
     char *text = calloc(1, 16384);
     int fd = open(file, O_RDONLY);
+    assert_non_null(text);
     assert_true(fd >= 0);
     assert_true(read(fd, text, 16383) >= 0);
     close(fd);
@@ -90,7 +91,7 @@ static const struct print_case {
 static void text_is_made_printable(void **state)
 {
     const struct print_case *c = *state;
-    struct place *p;
+    struct place *p = NULL;
     assert_int_equal(set_up((void **)&p), 0);
     const struct log_settings s = to_file(p, LOG_INFO);
     assert_int_equal(log_open(&s), 0);
