@@ -2,8 +2,8 @@
 """Fixtures of the interoperability tests: private roots with real programs in them."""
 
 import os
-import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -33,16 +33,15 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(scope="session")
-def archives(tmp_path_factory):
+def archives():
     """Where roots are kept between two of them; $EHLOCK_TEST_ROOTS, or forgotten at the end."""
     given = os.environ.get("EHLOCK_TEST_ROOTS")
     if given:
         Path(given).mkdir(parents=True, exist_ok=True)
         yield Path(given)
         return
-    directory = tmp_path_factory.mktemp("roots")
-    yield directory
-    shutil.rmtree(directory)
+    with tempfile.TemporaryDirectory(prefix="ehlock-roots-") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="module")
