@@ -164,8 +164,10 @@ static bool listen_all(struct generation *g, struct listeners **old, size_t n_ol
     for (size_t i = 0; i < g->n_pools; i++)
         if (!listeners_open(&g->pools[i].listeners, g->pools[i].service, old, n_old, error, size))
             return false;
-    for (size_t i = 0; i < g->n_pools; i++)
+    for (size_t i = 0; i < g->n_pools; i++) {
         listeners_take_names(&g->pools[i].listeners, old, n_old);
+        listeners_set_blocking(&g->pools[i].listeners);
+    }
     return true;
 }
 

@@ -18,7 +18,7 @@
 struct common {
     struct ticket_key ticket_key;
     int notify_fd; /* eventfd of all workers */
-    int cancel_fd; /* readable: all sessions end */
+    int cancel_fd; /* eventfd; once it is readable all sessions end */
     bool background;
 };
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,7 @@ _Noreturn static void keeper_main(const struct keyset *k, const struct key_group
     char go;
     title_set("keeper");
     child_default_signals();
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* while it loads, it has descriptors of the master's */
     prctl(PR_SET_DUMPABLE, 0); /* from here on: no debugger, no core: this memory has the keys */
     struct keeper *keeper = keeper_load(groups, k->n_services, report_fd);
     if (keeper == NULL)
@@ -161,6 +163,14 @@ _Noreturn static void keeper_main(const struct keyset *k, const struct key_group
     keeper_serve(keeper, k->stop_fds[0], log_refused);
     keeper_destroy(keeper);
     _exit(0);
+}
+
+/* The one that was started last is not wanted after all, whatever it is doing. */
+static void discard_newest(struct keyset *k)
+{
+    pid_t pid = k->keepers[--k->n_keepers];
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }
 
 /* Forks one and reads what it reports into `creds`, one for each service. It begins to serve when
@@ -193,6 +203,8 @@ static bool start_keeper(struct keyset *k, struct creds **creds, int *go_fd, cha
         k->keepers[k->n_keepers++] = pid;
         child_close(&report[1]);
         ok = creds_read_report(report[0], doors, k->n_services, creds, REPORT_SECONDS, error, size);
+        if (!ok)
+            discard_newest(k);
     } else {
         snprintf(error, size, "no keeper can be started: %s", strerror(errno));
         child_close(&report[1]);
@@ -293,8 +305,8 @@ void keyset_destroy(struct keyset *k, bool wait)
         return;
     child_close(&k->stop_fds[0]);
     child_close(&k->stop_fds[1]);
-    for (size_t i = 0; wait && i < k->n_keepers; i++)
-        waitpid(k->keepers[i], NULL, 0);
+    while (wait && k->n_keepers > 0)
+        discard_newest(k);
     for (size_t i = 0; i < k->n_services; i++) {
         struct service_keys *s = &k->services[i];
         tls_setup_destroy(s->tls);
@@ -326,7 +338,9 @@ bool keyset_add_keeper(struct keyset *k, char *error, size_t error_size)
         snprintf(error, error_size, "the key files have changed");
     else if (!(ok = let_serve(go_fd)))
         snprintf(error, error_size, "the keeper died");
-    child_close(&go_fd); /* without the byte it ends by itself */
+    child_close(&go_fd);
+    if (!ok)
+        discard_newest(k);
     return ok;
 }
 
@@ -341,15 +355,19 @@ bool keyset_bury(struct keyset *k, pid_t pid)
     return false;
 }
 
-bool keyset_feel_pressure(struct keyset *k, unsigned most)
+bool keyset_is_asked(const struct keyset *k)
 {
-    bool waiting = false;
     for (size_t i = 0; i < k->n_services; i++) {
         int bytes = 0;
         if (ioctl(k->services[i].request_fds[1], FIONREAD, &bytes) == 0 && bytes > 0)
-            waiting = true;
+            return true;
     }
-    if (!waiting) {
+    return false;
+}
+
+bool keyset_feel_pressure(struct keyset *k, unsigned most)
+{
+    if (!keyset_is_asked(k)) {
         k->pressure -= k->pressure > 0;
         return false;
     }

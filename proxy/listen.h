@@ -22,19 +22,25 @@ struct listeners {
 };
 
 /* Binds all addresses of the service; one that is among the `n_old` `old` listeners is not bound
- * again but shared, so that no client that waits there is lost. False: `error` says which one
- * failed and why; all that were bound are closed again. */
+ * again but shared, so that no client that waits there is lost. An address that is taken is tried
+ * for two seconds, unless there are old listeners. False: `error` says which one failed and why;
+ * all that were bound are closed again, and the old ones are as they were. */
 bool listeners_open(struct listeners *l, const struct service *s, struct listeners *const *old,
                     size_t n_old, char *error, size_t error_size);
 
 /* The names of shared Unix sockets go with us from here on. */
 void listeners_take_names(struct listeners *l, struct listeners *const *old, size_t n_old);
 
+/* Accepting waits in accept(2) on one listener, but in epoll_wait(2) for several, and a socket that
+ * is shared knows only one way: to be called when the old listeners are given up. Their workers may
+ * see EAGAIN from here on. */
+void listeners_set_blocking(const struct listeners *l);
+
 /* Closes them and removes the names of our Unix sockets. */
 void listeners_close(struct listeners *l);
 
 /* The next client, as a non-blocking descriptor: waits until there is one. -1 and errno (EINTR
- * after a signal, EMFILE, ...). Of several idle processes one is woken. */
+ * after a signal, EMFILE, EAGAIN, ...). Of several idle processes one is woken. */
 int listeners_accept(const struct listeners *l, struct address *client);
 
 #endif
