@@ -90,7 +90,7 @@ static const struct print_case {
 static void text_is_made_printable(void **state)
 {
     const struct print_case *c = *state;
-    struct place *p;
+    struct place *p = NULL;
     assert_int_equal(set_up((void **)&p), 0);
     const struct log_settings s = to_file(p, LOG_INFO);
     assert_int_equal(log_open(&s), 0);
