@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,8 @@ struct master {
     size_t n_children;          /* places up to the last one in use */
     size_t max_children;
     unsigned timeout_drain; /* seconds */
+    char news[160];         /* told when it holds for every client; "": none */
+    int64_t news_due;       /* or then */
 };
 
 static int64_t now(void)
@@ -240,6 +243,36 @@ static void signal_idle(const struct master *m)
             kill(m->children[i].pid, SIGTERM);
 }
 
+/* ---- news ---- */
+
+static void tell_news(struct master *m)
+{
+    if (m->news[0] != '\0')
+        log_notice("%s", m->news);
+    m->news[0] = '\0';
+}
+
+/* A worker that has been told to end may have got a client in the same moment. Who reads that the
+ * new is in force must not meet the old any more. */
+static void tell_news_when_true(struct master *m)
+{
+    for (size_t i = 0; now() < m->news_due && i < m->n_children; i++)
+        if (m->children[i].pid > 0 && is_outdated(m, &m->children[i]) && is_idle(&m->children[i]))
+            return;
+    tell_news(m);
+}
+
+__attribute__((format(printf, 2, 3))) static void keep_news(struct master *m, const char *format,
+                                                            ...)
+{
+    va_list ap;
+    tell_news(m);
+    va_start(ap, format);
+    vsnprintf(m->news, sizeof m->news, format, ap);
+    va_end(ap);
+    m->news_due = now() + TICK_MS;
+}
+
 /* ---- keys ---- */
 
 static void set_keys_ready(struct master *m, bool ready)
@@ -331,7 +364,7 @@ static void look_for_new_files(struct master *m)
     if (!keyset_is_stale(m->current->keys))
         return;
     if (renew_keys(m, error, sizeof error))
-        log_notice("certificates have been read again, because files have changed");
+        keep_news(m, "certificates have been read again, because files have changed");
     else
         log_error("certificates have changed and cannot be used, the old ones stay: %s", error);
 }
@@ -370,8 +403,8 @@ static void look_for_syslog(struct master *m)
 {
     if (!log_follow_syslog())
         return;
-    log_notice("there is a new syslogd");
     replace_writers(m);
+    keep_news(m, "there is a new syslogd");
 }
 
 /* ---- generations ---- */
@@ -516,7 +549,7 @@ static void reload(struct master *m)
     }
     keyset_report(g->keys);
     adopt(m, g);
-    log_notice("reloaded: %zu service%s", g->n_pools, g->n_pools == 1 ? "" : "s");
+    keep_news(m, "reloaded: %zu service%s", g->n_pools, g->n_pools == 1 ? "" : "s");
 }
 
 /* ---- running ---- */
@@ -606,8 +639,10 @@ static void serve(struct master *m)
         tick(m);
         drop_unused(m);
         keep_all_spares(m, calm);
+        tell_news_when_true(m);
         stop = wait_for_work(m, TICK_MS, &calm);
     } while (stop == 0);
+    tell_news(m);
     log_notice("stopping on %s", strsignal(stop));
 }
 
