@@ -232,8 +232,10 @@ static bool listen_all(struct generation *g, const struct listener_sources *from
     for (size_t i = 0; i < g->n_pools; i++)
         if (!listeners_open(&g->pools[i].listeners, g->pools[i].service, from, error, size))
             return false;
-    for (size_t i = 0; i < g->n_pools; i++)
+    for (size_t i = 0; i < g->n_pools; i++) {
         listeners_take_names(&g->pools[i].listeners, from);
+        listeners_set_blocking(&g->pools[i].listeners);
+    }
     return true;
 }
 

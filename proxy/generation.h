@@ -19,7 +19,7 @@
 struct common {
     struct ticket_key ticket_key;
     int notify_fd;             /* eventfd of all workers */
-    int cancel_fd;             /* readable: all sessions end */
+    int cancel_fd;             /* eventfd; once it is readable all sessions end */
     struct activation *handed; /* sockets that we were started with; borrowed */
     int accuse_fd;             /* keepers write the pid_t of a worker there that has gone astray */
     bool background;

@@ -171,9 +171,17 @@ static bool limit(int what, rlim_t n)
     return setrlimit(what, &r) == 0;
 }
 
+/* Who may not raise the limit has to live with the one that was set for the whole program. */
+static bool limit_fds(rlim_t n)
+{
+    struct rlimit r;
+    return limit(RLIMIT_NOFILE, n) || (errno == EPERM && getrlimit(RLIMIT_NOFILE, &r) == 0 &&
+                                       limit(RLIMIT_NOFILE, r.rlim_max));
+}
+
 static bool set_limits(const struct descent *d)
 {
-    return limit(RLIMIT_CORE, 0) && limit(RLIMIT_NOFILE, d->max_fds) &&
+    return limit(RLIMIT_CORE, 0) && limit_fds(d->max_fds) &&
            (d->max_memory == 0 || limit(RLIMIT_DATA, d->max_memory));
 }
 

@@ -46,7 +46,7 @@ struct descent {
     int *keep; /* descriptors that are not closed, beside 0, 1, 2 (sorted here; -1 passed over) */
     size_t n_keep;
     bool no_chroot;    /* Unix sockets are reached by their names */
-    unsigned max_fds;  /* RLIMIT_NOFILE */
+    unsigned max_fds;  /* RLIMIT_NOFILE, or less where it may not be raised */
     size_t max_memory; /* bytes of data, RLIMIT_DATA; 0: no limit */
     const struct walls *walls;
 };

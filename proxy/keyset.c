@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,6 +155,7 @@ _Noreturn static void keeper_main(const struct keyset *k, const struct key_group
     char go;
     title_set("keeper");
     child_default_signals();
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* while it loads, it has descriptors of the master's */
     prctl(PR_SET_DUMPABLE, 0); /* from here on: no debugger, no core: this memory has the keys */
     struct keeper *keeper = keeper_load(groups, k->n_services, report_fd);
     if (keeper == NULL)
@@ -166,6 +168,14 @@ _Noreturn static void keeper_main(const struct keyset *k, const struct key_group
     keeper_serve(keeper, k->stop_fds[0], accuse, (void *)k);
     keeper_destroy(keeper);
     _exit(0);
+}
+
+/* The one that was started last is not wanted after all, whatever it is doing. */
+static void discard_newest(struct keyset *k)
+{
+    pid_t pid = k->keepers[--k->n_keepers];
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }
 
 /* A handshake takes one signature, or two when a keeper died over the first; see the window. */
@@ -340,8 +350,8 @@ void keyset_destroy(struct keyset *k, bool wait)
     loading_destroy(k->loading, k->n_services);
     child_close(&k->stop_fds[0]);
     child_close(&k->stop_fds[1]);
-    for (size_t i = 0; wait && i < k->n_keepers; i++)
-        waitpid(k->keepers[i], NULL, 0);
+    while (wait && k->n_keepers > 0)
+        discard_newest(k);
     for (size_t i = 0; i < k->n_services; i++) {
         struct service_keys *s = &k->services[i];
         tls_setup_destroy(s->tls);
@@ -359,8 +369,8 @@ bool keyset_add_keeper(struct keyset *k, char *error, size_t error_size)
 {
     struct creds **creds = memory_alloc((k->n_services + 1) * sizeof(struct creds *));
     struct loading *l = loading_create(k);
-    bool loaded = k->n_keepers < KEEPERS_MAX && fork_keeper(k, l, error, error_size) &&
-                  read_report(k, l, creds, error, error_size);
+    bool forked = k->n_keepers < KEEPERS_MAX && fork_keeper(k, l, error, error_size);
+    bool loaded = forked && read_report(k, l, creds, error, error_size);
     bool ok = loaded;
     for (size_t i = 0; loaded && i < k->n_services; i++) {
         ok = ok && creds_are_same(k->services[i].creds, creds[i]);
@@ -371,7 +381,9 @@ bool keyset_add_keeper(struct keyset *k, char *error, size_t error_size)
         snprintf(error, error_size, "the key files have changed");
     if (ok && !(ok = let_serve(l->report_fd)))
         snprintf(error, error_size, "the keeper died");
-    loading_destroy(l, k->n_services); /* without the byte it ends by itself */
+    loading_destroy(l, k->n_services);
+    if (forked && !ok)
+        discard_newest(k);
     return ok;
 }
 
@@ -386,15 +398,19 @@ bool keyset_bury(struct keyset *k, pid_t pid)
     return false;
 }
 
-bool keyset_feel_pressure(struct keyset *k, unsigned most)
+bool keyset_is_asked(const struct keyset *k)
 {
-    bool waiting = false;
     for (size_t i = 0; i < k->n_services; i++) {
         int bytes = 0;
         if (ioctl(k->services[i].request_fds[1], FIONREAD, &bytes) == 0 && bytes > 0)
-            waiting = true;
+            return true;
     }
-    if (!waiting) {
+    return false;
+}
+
+bool keyset_feel_pressure(struct keyset *k, unsigned most)
+{
+    if (!keyset_is_asked(k)) {
         k->pressure -= k->pressure > 0;
         return false;
     }

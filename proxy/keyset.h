@@ -68,7 +68,7 @@ int keyset_report_fd(const struct keyset *k);
  * `error` says why, with file and line where one is to blame. */
 bool keyset_finish(struct keyset *k, char *error, size_t error_size);
 
-/* Ends the keepers; `wait`: and reaps them. Accepts NULL. */
+/* Ends the keepers; `wait`: at once, and reaps them. Accepts NULL. */
 void keyset_destroy(struct keyset *k, bool wait);
 
 /* One keeper more, with the same keys. False: `error` says why; the files have changed, perhaps. */
@@ -76,6 +76,9 @@ bool keyset_add_keeper(struct keyset *k, char *error, size_t error_size);
 
 /* True when `pid` was a keeper of this set; it is then no longer. */
 bool keyset_bury(struct keyset *k, pid_t pid);
+
+/* True while somebody waits for a signature. */
+bool keyset_is_asked(const struct keyset *k);
 
 /* To be called now and then: true when requests have been waiting often enough for one more keeper
  * to be worth its while, and there are fewer than `most`. */

@@ -9,13 +9,24 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-/* A name in the file system that nobody listens on any more is in the way of bind(2). */
+enum {
+    TAKEN_MS = 2000, /* how long an address that is taken is waited for, at start */
+    TAKEN_STEP_MS = 50,
+};
+
+/* A name in the file system that nobody listens on any more is in the way of bind(2). Ordinary
+ * files refuse connections as well, and are never removed. */
 static void remove_stale(const struct address *a)
 {
     const struct sockaddr_un *un = (const struct sockaddr_un *)&a->sa;
+    struct stat st;
+    if (lstat(un->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
+        return;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
@@ -48,6 +59,19 @@ static int open_one(const struct address *a)
         close(fd);
         errno = error;
         return -1;
+    }
+    return fd;
+}
+
+/* The workers of a master that was killed let go of its addresses a moment later. */
+static int open_patiently(const struct address *a)
+{
+    const struct timespec step = {.tv_nsec = TAKEN_STEP_MS * 1000000L};
+    int fd = open_one(a);
+    for (int waited = 0; fd < 0 && errno == EADDRINUSE && waited < TAKEN_MS;
+         waited += TAKEN_STEP_MS) {
+        nanosleep(&step, NULL);
+        fd = open_one(a);
     }
     return fd;
 }
@@ -204,12 +228,13 @@ static bool open_address(struct listeners *l, const struct address *a,
     struct listeners *where;
     size_t place;
     bool shared = find_old(a, from, &where, &place);
-    int fd = shared ? fcntl(where->fds[place], F_DUPFD_CLOEXEC, ACTIVATION_FIRST_FD) : open_one(a);
+    int fd = shared             ? fcntl(where->fds[place], F_DUPFD_CLOEXEC, ACTIVATION_FIRST_FD)
+             : from->n_old == 0 ? open_patiently(a)
+                                : open_one(a);
     if (fd < 0)
         return false;
     l->addresses[l->count] = *a;
     l->owns_name[l->count] = !shared;
-    l->shared[l->count] = shared;
     l->fds[l->count++] = fd;
     return true;
 }
@@ -244,8 +269,7 @@ static bool watch_all(struct listeners *l, char *error, size_t size)
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     for (size_t i = 0; i < l->count && l->epoll_fd >= 0; i++) {
         struct epoll_event e = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
-        if (fcntl(l->fds[i], F_SETFL, O_NONBLOCK) != 0 ||
-            epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->fds[i], &e) != 0) {
+        if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->fds[i], &e) != 0) {
             close(l->epoll_fd);
             l->epoll_fd = -1;
         }
@@ -288,6 +312,12 @@ void listeners_take_names(struct listeners *l, const struct listener_sources *fr
         l->owns_name[i] = where->owns_name[place];
         where->owns_name[place] = false;
     }
+}
+
+void listeners_set_blocking(const struct listeners *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        (void)fcntl(l->fds[i], F_SETFL, l->epoll_fd >= 0 ? O_NONBLOCK : 0); /* cannot fail */
 }
 
 void listeners_close(struct listeners *l)

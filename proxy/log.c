@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,26 +15,43 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_SIZE = 2048 };
+enum {
+    LINE_SIZE = 2048,
+    PATIENCE_MS = 200, /* for somebody who does not read what we write */
+};
+
+static const char syslog_path[] = "/dev/log";
 
 static struct log_settings settings = {
     .level = LOG_NOTICE, .facility = LOG_DAEMON, .ident = "ehlock", .to_stderr = true};
 static int file_fd = -1;
 static int syslog_fd = -1;
+static struct stat syslog_seen; /* what syslog_path was when we connected */
+
+/* What became of the last line that went to a descriptor. */
+struct sink {
+    bool stuck; /* it would have blocked */
+    bool torn;  /* a part of it was written, and then the disk was full */
+};
+static struct sink stderr_sink, file_sink;
 
 /* The settings' strings: a configuration that is reloaded goes, and these stay. */
 static char ident[64], file_name[4096];
 
+/* O_NONBLOCK is for pipes with a name. */
 static int open_file(bool overwrite)
 {
-    return open(settings.file,
-                O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (overwrite ? O_TRUNC : 0), 0640);
+    const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    return open(settings.file, flags | (overwrite ? O_TRUNC : 0), 0640);
 }
 
 /* A socket of our own rather than syslog(3): it is open before the chroot and never blocks. */
 static int open_syslog(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, syslog_path, sizeof syslog_path);
+    if (stat(syslog_path, &syslog_seen) != 0)
+        return -1;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         close(fd);
@@ -80,6 +98,27 @@ int log_reopen(void)
     return 0;
 }
 
+static bool is_same_socket(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && /* numbers are used again */
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+bool log_follow_syslog(void)
+{
+    struct stat st;
+    if (!settings.to_syslog || stat(syslog_path, &st) != 0 ||
+        (syslog_fd >= 0 && is_same_socket(&st, &syslog_seen)))
+        return false;
+    int fd = open_syslog();
+    if (fd < 0)
+        return false;
+    if (syslog_fd >= 0)
+        close(syslog_fd);
+    syslog_fd = fd;
+    return true;
+}
+
 void log_leave_stderr(void)
 {
     settings.to_stderr = false;
@@ -119,20 +158,36 @@ static void make_printable(char *text)
             *text = '?';
 }
 
-/* One write a line, so that lines of several processes do not mix. */
-static void write_line(int fd, const char *prefix, const char *text)
+/* False: a write would wait for somebody who has not read for a while, perhaps never will. */
+static bool has_room(int fd, const struct sink *sink)
 {
-    char line[LINE_SIZE + 128];
-    int n = snprintf(line, sizeof line, "%s%s\n", prefix, text);
-    if (n > 0 && write(fd, line, (size_t)n) < 0)
-        return; /* nobody is left to be told */
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int ready;
+    do
+        ready = poll(&p, 1, sink->stuck ? 0 : PATIENCE_MS);
+    while (ready < 0 && errno == EINTR);
+    return ready > 0;
+}
+
+/* One write a line, so that lines of several processes do not mix. What cannot be written is lost:
+ * nobody is left to be told. */
+static void write_line(int fd, struct sink *sink, const char *prefix, const char *text)
+{
+    char line[LINE_SIZE + 136];
+    int n = snprintf(line, sizeof line, "%s%s%s\n", sink->torn ? "\n" : "", prefix, text);
+    sink->stuck = !has_room(fd, sink);
+    if (sink->stuck || n < 0)
+        return;
+    ssize_t written = write(fd, line, (size_t)n);
+    if (written >= 0)
+        sink->torn = written < n;
 }
 
 static void write_stderr(int level, const char *text)
 {
     char prefix[96];
     snprintf(prefix, sizeof prefix, "%.40s[%d]: %s: ", settings.ident, (int)getpid(), word(level));
-    write_line(STDERR_FILENO, prefix, text);
+    write_line(STDERR_FILENO, &stderr_sink, prefix, text);
 }
 
 static void write_file(int level, const char *text)
@@ -145,23 +200,17 @@ static void write_file(int level, const char *text)
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(prefix, sizeof prefix, "%s.%03ldZ %.40s[%d]: %s: ", when, now.tv_nsec / 1000000,
              settings.ident, (int)getpid(), word(level));
-    write_line(file_fd, prefix, text);
+    write_line(file_fd, &file_sink, prefix, text);
 }
 
-/* RFC 3164 without the time, which syslogd knows as well. */
+/* RFC 3164 without the time, which syslogd knows as well. When nobody listens the line is lost, and
+ * log_follow_syslog looks for a new syslogd: from inside a jail it cannot be reached. */
 static void send_syslog(int level, const char *text)
 {
     char line[LINE_SIZE + 128];
     int n = snprintf(line, sizeof line, "<%d>%.40s[%d]: %s", settings.facility | level,
                      settings.ident, (int)getpid(), text);
-    if (n < 0 || send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL) >= 0 || errno == EAGAIN)
-        return;
-    int fd = open_syslog(); /* syslogd was started again; from inside a jail this fails */
-    if (fd < 0)
-        return;
-    close(syslog_fd);
-    syslog_fd = fd;
-    if (send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL) < 0)
+    if (n > 0 && send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL) < 0)
         return;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
  * The only sink. One line a call; whatever peers may have put into it is made printable here.
+ * Nothing here waits for long: what syslogd, a full disk, or the reader of a pipe does not take is
+ * lost.
  */
 #ifndef PROXY_LOG_H
 #define PROXY_LOG_H
@@ -24,6 +26,10 @@ int log_open(const struct log_settings *settings);
 
 /* Opens the file anew, after a rotation. Returns as log_open. */
 int log_reopen(void);
+
+/* For the master, about once a second: connects to syslogd if it was not there, or is a new one.
+ * True: the connection is new, and processes that were forked before do not have it. */
+bool log_follow_syslog(void);
 
 /* Standard error is no longer there for us: a daemon is on its own from here. */
 void log_leave_stderr(void);

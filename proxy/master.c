@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ enum {
     STOP_SECONDS = 15,     /* for the service manager: the end beyond TIMEOUTdrain */
     GOODBYE_MS = 3000,     /* for sessions that were told to end */
     RESIGNAL_MS = 100,     /* a signal can come just before accept(2): it is sent again */
+    WORKING_BYTES = 16 * 1024 * 1024, /* for reading a configuration and certificates */
 };
 
 /* What the master knows of a worker. */
@@ -38,6 +40,7 @@ struct child {
     int slot;
     struct pool *pool;
     struct keyset *keys; /* those it was forked with */
+    unsigned epoch;      /* the master's, then */
     int64_t born;
 };
 
@@ -49,8 +52,9 @@ struct master {
     struct common common;
     struct notify notify; /* to the service manager */
     int signal_fd;
-    int cancel_end; /* closed, all sessions end */
     int accuse_end; /* where keepers' accusations are read */
+    bool draining;
+    unsigned epoch; /* goes up when children lack something: the ticket key, the log */
     int64_t ticket_born, keeper_not_before, tick_due;
     struct generation *current;
     struct generation *retired; /* generations whose last sessions go on */
@@ -59,6 +63,8 @@ struct master {
     size_t n_children;          /* places up to the last one in use */
     size_t max_children;
     unsigned timeout_drain; /* seconds */
+    char news[160];         /* told when it holds for every client; "": none */
+    int64_t news_due;       /* or then */
 };
 
 static int64_t now(void)
@@ -97,8 +103,8 @@ static bool fork_worker(struct master *m, struct pool *p)
         return false;
     }
     p->stats->slots[slot].pid = pid;
-    *free_place(m) =
-        (struct child){.pid = pid, .slot = slot, .pool = p, .keys = g->keys, .born = now()};
+    *free_place(m) = (struct child){
+        .pid = pid, .slot = slot, .pool = p, .keys = g->keys, .epoch = m->epoch, .born = now()};
     p->live++;
     g->live++;
     g->keys->users++;
@@ -120,7 +126,7 @@ static void keep_spares(struct master *m, struct pool *p, bool calm)
 
 static void keep_all_spares(struct master *m, bool calm)
 {
-    for (size_t i = 0; i < m->current->n_pools; i++)
+    for (size_t i = 0; !m->draining && i < m->current->n_pools; i++)
         keep_spares(m, &m->current->pools[i], calm);
 }
 
@@ -161,10 +167,21 @@ static void bury_worker(struct child *c, int status)
     c->pid = 0;
 }
 
+/* Takes it from the keyset it belongs to. False: one that had been told to end. */
+static bool forget_keeper(struct master *m, pid_t pid)
+{
+    bool found = keyset_bury(m->current->keys, pid);
+    for (struct keyset *k = m->old_keys; k != NULL && !found; k = k->next)
+        found = keyset_bury(k, pid);
+    for (struct generation *g = m->retired; g != NULL && !found; g = g->next)
+        found = keyset_bury(g->keys, pid);
+    return found;
+}
+
 static void bury_keeper(struct master *m, pid_t pid, int status)
 {
-    if (programs_bury(m->current, pid) || !keyset_bury(m->current->keys, pid))
-        return; /* one that had been told to end */
+    if (programs_bury(m->current, pid) || !forget_keeper(m, pid))
+        return;
     if (WIFSIGNALED(status))
         log_error("keeper %d was killed by signal %d (%s)", (int)pid, WTERMSIG(status),
                   strsignal(WTERMSIG(status)));
@@ -221,10 +238,10 @@ static void signal_all(const struct master *m, int signal)
             kill(m->children[i].pid, signal);
 }
 
-/* Whether it knows a configuration or certificates that are not the current ones. */
+/* Whether it knows a configuration, certificates, a log that are not the current ones. */
 static bool is_outdated(const struct master *m, const struct child *c)
 {
-    return c->pool->generation != m->current || c->keys != m->current->keys;
+    return c->pool->generation != m->current || c->keys != m->current->keys || c->epoch != m->epoch;
 }
 
 /* Those that wait for a client end, the others when their session has ended. */
@@ -244,6 +261,36 @@ static void signal_idle(const struct master *m)
             kill(m->children[i].pid, SIGTERM);
 }
 
+/* ---- news ---- */
+
+static void tell_news(struct master *m)
+{
+    if (m->news[0] != '\0')
+        log_notice("%s", m->news);
+    m->news[0] = '\0';
+}
+
+/* A worker that has been told to end may have got a client in the same moment. Who reads that the
+ * new is in force must not meet the old any more. */
+static void tell_news_when_true(struct master *m)
+{
+    for (size_t i = 0; now() < m->news_due && i < m->n_children; i++)
+        if (m->children[i].pid > 0 && is_outdated(m, &m->children[i]) && is_idle(&m->children[i]))
+            return;
+    tell_news(m);
+}
+
+__attribute__((format(printf, 2, 3))) static void keep_news(struct master *m, const char *format,
+                                                            ...)
+{
+    va_list ap;
+    tell_news(m);
+    va_start(ap, format);
+    vsnprintf(m->news, sizeof m->news, format, ap);
+    va_end(ap);
+    m->news_due = now() + TICK_MS;
+}
+
 /* ---- keys ---- */
 
 static void set_keys_ready(struct master *m, bool ready)
@@ -252,9 +299,25 @@ static void set_keys_ready(struct master *m, bool ready)
         atomic_store(&m->current->pools[i].stats->keys_ready, ready);
 }
 
+/* The allocator ends a process that it cannot serve. Not this one. */
+static bool has_memory(char *error, size_t size)
+{
+    if (memory_is_at_hand(WORKING_BYTES))
+        return true;
+    snprintf(error, size, "out of memory");
+    return false;
+}
+
+static bool add_keeper(struct keyset *k, char *error, size_t size)
+{
+    return has_memory(error, size) && keyset_add_keeper(k, error, size);
+}
+
 /* New certificates for new workers; the old workers keep theirs and end. */
 static bool renew_keys(struct master *m, char *error, size_t size)
 {
+    if (!has_memory(error, size))
+        return false;
     struct keyset *old = generation_renew_keys(m->current, error, size);
     if (old == NULL)
         return false;
@@ -274,8 +337,7 @@ static void replace_keeper(struct master *m)
     if (now() < m->keeper_not_before)
         return;
     m->keeper_not_before = now() + TICK_MS;
-    if (keyset_add_keeper(m->current->keys, error, sizeof error) ||
-        renew_keys(m, error, sizeof error)) {
+    if (add_keeper(m->current->keys, error, sizeof error) || renew_keys(m, error, sizeof error)) {
         set_keys_ready(m, true);
         log_notice("there is a keeper again");
         return;
@@ -294,8 +356,24 @@ static void look_after_keepers(struct master *m)
     if (m->current->keys->n_keepers == 0)
         replace_keeper(m);
     else if (keyset_feel_pressure(m->current->keys, most) &&
-             !keyset_add_keeper(m->current->keys, error, sizeof error))
+             !add_keeper(m->current->keys, error, sizeof error))
         log_warn("one keeper more was wanted: %s", error);
+}
+
+/* Sessions that began with old certificates may still be in their handshakes. */
+static void look_after_old_keys(struct keyset *k)
+{
+    char error[1024];
+    if (k->n_keepers == 0 && keyset_is_asked(k) && !add_keeper(k, error, sizeof error))
+        log_error("sessions with the old certificates have no keeper: %s", error);
+}
+
+static void look_after_old_keepers(struct master *m)
+{
+    for (struct keyset *k = m->old_keys; k != NULL; k = k->next)
+        look_after_old_keys(k);
+    for (struct generation *g = m->retired; g != NULL; g = g->next)
+        look_after_old_keys(g->keys);
 }
 
 static void look_for_new_files(struct master *m)
@@ -304,7 +382,7 @@ static void look_for_new_files(struct master *m)
     if (!keyset_is_stale(m->current->keys))
         return;
     if (renew_keys(m, error, sizeof error))
-        log_notice("certificates have been read again, because files have changed");
+        keep_news(m, "certificates have been read again, because files have changed");
     else
         log_error("certificates have changed and cannot be used, the old ones stay: %s", error);
 }
@@ -314,8 +392,38 @@ static void renew_ticket_key(struct master *m)
     if (now() - m->ticket_born < (int64_t)TICKET_KEY_SECONDS * 1000)
         return;
     m->ticket_born = now();
-    if (ticket_key_make(&m->common.ticket_key) == 0)
-        signal_idle(m);
+    if (ticket_key_make(&m->common.ticket_key) != 0)
+        return;
+    m->epoch++;
+    signal_outdated(m, false);
+}
+
+/* Whoever writes to a log that is gone is replaced: the descriptors of a new one are inherited. */
+static void replace_writers(struct master *m)
+{
+    char error[1024];
+    m->epoch++;
+    programs_reopen_log(m->current);
+    if (renew_keys(m, error, sizeof error))
+        return; /* keepers write as well */
+    log_warn("the keepers have no other log: %s", error);
+    signal_outdated(m, false);
+}
+
+static void reopen_log(struct master *m)
+{
+    if (log_reopen() == 0)
+        replace_writers(m);
+    else
+        log_error_errno("the log file cannot be opened again");
+}
+
+static void look_for_syslog(struct master *m)
+{
+    if (!log_follow_syslog())
+        return;
+    replace_writers(m);
+    keep_news(m, "there is a new syslogd");
 }
 
 /* ---- generations ---- */
@@ -361,14 +469,13 @@ bool master_open_log(const struct config *c)
     return log_open(&s) == 0;
 }
 
-/* The same after a reload: nothing is emptied, and a daemon has no standard error. */
-static void adopt_log(const struct master *m, const struct config *c)
+/* The same for a reload: nothing is emptied, and a daemon has no standard error. */
+static bool adopt_log(const struct master *m, const struct config *c)
 {
     struct log_settings s = log_settings_of(c);
     s.overwrite = false;
     s.to_stderr = s.to_stderr && !m->common.background;
-    if (log_open(&s) != 0)
-        log_error_errno("output: cannot open %s, the old log stays", c->output);
+    return log_open(&s) == 0;
 }
 
 static void announce(const struct generation *g)
@@ -381,6 +488,12 @@ static void announce(const struct generation *g)
     }
 }
 
+static void discard_config(struct config *c)
+{
+    config_finish(c);
+    free(c);
+}
+
 static struct config *read_config(const char *file, bool sockets)
 {
     struct config *c = memory_alloc(sizeof *c);
@@ -388,16 +501,20 @@ static struct config *read_config(const char *file, bool sockets)
     c->no_accept = sockets ? NO_ACCEPT_FINE : NO_ACCEPT_ERROR;
     if (config_read(c, file) && config_check(c))
         return c;
-    config_finish(c);
-    free(c);
+    discard_config(c);
     return NULL;
 }
 
-/* Its relative names begin where the program was started. */
-static struct config *read_config_again(const struct master *m)
+/* Its relative names begin where the program was started. NULL: it has been told why, or `error`
+ * says it. */
+static struct config *read_config_again(const struct master *m, char *error, size_t size)
 {
-    if (fchdir(m->directory_fd) != 0)
+    if (!has_memory(error, size))
         return NULL;
+    if (fchdir(m->directory_fd) != 0) {
+        snprintf(error, size, "the directory of the start: %s", strerror(errno));
+        return NULL;
+    }
     struct config *c = read_config(m->file, m->common.handed->count > 0);
     if (m->common.background && chdir("/") != 0)
         log_warn_errno("chdir");
@@ -418,27 +535,45 @@ static void adopt(struct master *m, struct generation *new)
     signal_outdated(m, false);
 }
 
+/* All that can fail. The log is the new one already, because the keepers inherit it. */
+static struct generation *prepare(struct master *m, char *error, size_t size)
+{
+    struct config *c = read_config_again(m, error, size);
+    if (c == NULL)
+        return NULL;
+    if (!adopt_log(m, c)) {
+        snprintf(error, size, "%s: output: cannot open %s: %s", config_where(c, NULL, "output"),
+                 c->output, strerror(errno));
+        discard_config(c);
+        return NULL;
+    }
+    struct generation *g = generation_create(c, &m->common, error, size);
+    if (g != NULL && generation_listen(g, m->current, error, size))
+        return g;
+    generation_destroy(g, true);
+    (void)adopt_log(m, m->current->config);
+    return NULL;
+}
+
 /* A new configuration, complete and valid, or the old one stays. */
 static void reload(struct master *m)
 {
     char error[1024] = "";
-    notify_reloading(&m->notify);
-    struct config *c = read_config_again(m);
-    struct generation *g = c != NULL ? generation_create(c, &m->common, error, sizeof error) : NULL;
-    if (g != NULL && !generation_listen(g, m->current, error, sizeof error)) {
-        generation_destroy(g, false);
-        g = NULL;
+    if (m->draining) {
+        log_notice("not reloaded, because ehlock is stopping");
+        return;
     }
+    notify_reloading(&m->notify);
+    struct generation *g = prepare(m, error, sizeof error);
     if (g == NULL) {
         log_error("not reloaded, the old configuration stays%s%s", error[0] != '\0' ? ": " : "",
                   error);
         notify_ready(&m->notify);
         return;
     }
-    adopt_log(m, c);
     keyset_report(g->keys);
     adopt(m, g);
-    log_notice("reloaded: %zu service%s", g->n_pools, g->n_pools == 1 ? "" : "s");
+    keep_news(m, "reloaded: %zu service%s", g->n_pools, g->n_pools == 1 ? "" : "s");
     notify_ready(&m->notify);
 }
 
@@ -481,9 +616,7 @@ static int take_signal(struct master *m)
         reload(m);
         return 0;
     case SIGUSR1:
-        if (log_reopen() != 0)
-            log_error_errno("the log file cannot be opened again");
-        programs_reopen_log(m->current);
+        reopen_log(m);
         return 0;
     case SIGUSR2:
         list_sessions(m);
@@ -536,6 +669,8 @@ static void tick(struct master *m)
     m->tick_due = now() + TICK_MS;
     renew_ticket_key(m);
     look_for_new_files(m);
+    look_for_syslog(m);
+    look_after_old_keepers(m);
     signal_outdated(m, true);
 }
 
@@ -550,8 +685,10 @@ static void serve(struct master *m)
         tick(m);
         drop_unused(m);
         keep_all_spares(m, calm);
+        tell_news_when_true(m);
         stop = wait_for_work(m, TICK_MS, &calm);
     } while (stop == 0);
+    tell_news(m);
     log_notice("stopping on %s", strsignal(stop));
 }
 
@@ -572,19 +709,29 @@ static bool wait_for_workers(struct master *m, int64_t deadline)
         if (wait_for_work(m, RESIGNAL_MS, &calm) != 0)
             return false;
         reap(m);
+        look_after_keepers(m);
+        look_after_old_keepers(m);
     }
     return count_live(m) == 0;
+}
+
+static void end_sessions(const struct master *m)
+{
+    const uint64_t one = 1;
+    if (write(m->common.cancel_fd, &one, sizeof one) < 0)
+        log_error_errno("cancelling");
 }
 
 /* Sessions may end by themselves for TIMEOUTdrain, then they are told goodbye. */
 static void drain(struct master *m)
 {
+    m->draining = true;
     generation_close(m->current);
     signal_all(m, SIGTERM);
     if (wait_for_workers(m, now() + (int64_t)m->timeout_drain * 1000))
         return;
     log_notice("%u sessions are told to end", count_live(m));
-    child_close(&m->cancel_end);
+    end_sessions(m);
     if (wait_for_workers(m, now() + GOODBYE_MS))
         return;
     signal_all(m, SIGKILL);
@@ -593,22 +740,17 @@ static void drain(struct master *m)
 
 /* ---- setting up and taking down ---- */
 
-/* Pipes of which the master has one end and its children the other. */
-struct ends {
-    int cancel, accuse;
-};
-
-static bool prepare_common(struct common *c, struct ends *ends, struct activation *handed,
+/* cancel_fd is not a pipe, whose end would also tell of the master's: sessions outlive that. */
+static bool prepare_common(struct common *c, int *accuse_end, struct activation *handed,
                            bool background, char *error, size_t size)
 {
-    int cancel[2] = {-1, -1}, accuse[2] = {-1, -1};
+    int accuse[2] = {-1, -1};
     *c = (struct common){.handed = handed, .background = background};
     c->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    bool ok = c->notify_fd >= 0 && pipe2(cancel, O_CLOEXEC) == 0 &&
-              pipe2(accuse, O_CLOEXEC | O_NONBLOCK) == 0;
-    c->cancel_fd = cancel[0];
+    c->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bool ok = c->notify_fd >= 0 && c->cancel_fd >= 0 && pipe2(accuse, O_CLOEXEC | O_NONBLOCK) == 0;
     c->accuse_fd = accuse[1];
-    *ends = (struct ends){.cancel = cancel[1], .accuse = accuse[0]};
+    *accuse_end = accuse[0];
     if (!ok) {
         snprintf(error, size, "%s", strerror(errno));
         return false;
@@ -625,9 +767,9 @@ bool master_check(struct config *c)
 {
     struct common common;
     char error[1024];
-    struct ends ends;
+    int accuse_end;
     struct generation *g = NULL;
-    if (prepare_common(&common, &ends, NULL, false, error, sizeof error))
+    if (prepare_common(&common, &accuse_end, NULL, false, error, sizeof error))
         g = generation_create(c, &common, error, sizeof error);
     if (g == NULL)
         log_error("%s", error);
@@ -667,25 +809,21 @@ static int set_up(struct master *m, struct config *c, struct activation *handed,
     m->pid_file = c->pid_file != NULL ? memory_strdup(c->pid_file) : NULL;
     m->timeout_drain = (unsigned)c->timeout_drain;
     m->ticket_born = now();
-    struct ends ends;
-    bool ok = prepare_common(&m->common, &ends, handed, background, error, size);
-    m->cancel_end = ends.cancel;
-    m->accuse_end = ends.accuse;
-    if (!ok)
+    if (!prepare_common(&m->common, &m->accuse_end, handed, background, error, size)) {
+        discard_config(c);
         return EX_OSERR;
+    }
     m->current = generation_create(c, &m->common, error, size);
     if (m->current == NULL)
         return EX_CONFIG;
-    if (!block_signals(m)) {
+    if (!block_signals(m)) { /* before the pid file invites them */
         snprintf(error, size, "signals: %s", strerror(errno));
         return EX_OSERR;
     }
     notify_open(&m->notify);
-    if (!generation_listen(m->current, NULL, error, size))
+    if (m->pid_file != NULL && (m->pid_fd = pidfile_write(m->pid_file, error, size)) < 0)
         return EX_OSERR;
-    if (m->pid_file != NULL)
-        m->pid_fd = pidfile_write(m->pid_file, error, size);
-    return m->pid_file != NULL && m->pid_fd < 0 ? EX_OSERR : 0;
+    return generation_listen(m->current, NULL, error, size) ? 0 : EX_OSERR;
 }
 
 static void take_down(struct master *m)
@@ -706,17 +844,18 @@ static void take_down(struct master *m)
     child_close(&m->common.cancel_fd);
     child_close(&m->common.accuse_fd);
     child_close(&m->accuse_end);
-    child_close(&m->cancel_end);
     child_close(&m->signal_fd);
     child_close(&m->directory_fd);
     free(m->children);
+    if (m->pid_file != NULL) /* last: who waits for our end looks at this file */
+        pidfile_remove(m->pid_file, &m->pid_fd);
     free(m->pid_file);
 }
 
 int master_run(struct config *c, const char *file, struct activation *handed, int ready_fd)
 {
     struct master m = {
-        .file = file, .pid_fd = -1, .notify.fd = -1, .signal_fd = -1, .cancel_end = -1};
+        .file = file, .pid_fd = -1, .accuse_end = -1, .notify.fd = -1, .signal_fd = -1};
     char error[1024];
 
     title_set("master");
@@ -732,8 +871,6 @@ int master_run(struct config *c, const char *file, struct activation *handed, in
         serve(&m);
         notify_stopping(&m.notify, m.timeout_drain + STOP_SECONDS);
         drain(&m);
-        if (m.pid_file != NULL)
-            pidfile_remove(m.pid_file, &m.pid_fd);
         log_notice("stopped");
     } else {
         log_error("%s", error);

@@ -201,14 +201,18 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     if (getppid() != master) /* it ended before we had asked to be told */
         _exit(0);
 
+    bool told = false;
     while (left > 0 && !own.stopping) {
         struct address client;
         int fd = listeners_accept(&pool->listeners, &client);
         if (fd >= 0) {
             left--;
+            told = false;
             serve_one(pool, slot, fd, &client, left == 0);
         } else if (errno != EINTR && errno != ECONNABORTED && !own.stopping) {
-            log_warn_errno("service=%s accept", pool->service->name);
+            if (errno != EAGAIN && !told) /* EAGAIN: a reload, and we are to go at once */
+                log_warn_errno("service=%s accept", pool->service->name);
+            told = true; /* once a famine */
             rest();
         }
     }

@@ -212,6 +212,24 @@ class Ehlock:
             return
         self.stop()
 
+    # -- the configuration
+
+    def rewrite(self, text):
+        """Another configuration, for the next reload."""
+        self.text = text
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.rename(self.config)
+
+    def reload(self, text=None, timeout=DEADLINE):
+        """Have it read again; waits until the log tells what has come of it, and gives that line."""
+        if text is not None:
+            self.rewrite(text)
+        before = self.count_log(r"reloaded[:,]")
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: self.count_log(r"reloaded[:,]") > before, "the reload", timeout)
+        return [line for line in list(self.lines) if re.search(r"reloaded[:,]", line)][before]
+
     # -- what can be seen of it
 
     @property
@@ -235,6 +253,9 @@ class Ehlock:
                     return match
             return None
         return wait_until(look, f"log line {pattern!r}\n{self.log}", timeout)
+
+    def count_log(self, pattern):
+        return sum(1 for line in list(self.lines) if re.search(pattern, line))
 
     def summaries(self):
         return [parse_pairs(line) for line in list(self.lines)
