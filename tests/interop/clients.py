@@ -9,7 +9,6 @@ What a client checks of a certificate is in its class, and the tests show that i
 """
 
 import re
-import subprocess
 import threading
 from dataclasses import dataclass
 

@@ -70,7 +70,8 @@ _POLICY = "#!/bin/sh\nexit 101\n"
 _DPKG = "path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\nforce-unsafe-io\n"
 
 _APT = ["apt-get", "-q", "-y", "--no-install-recommends", "-o", "Acquire::Retries=3",
-        "-o", "APT::Keep-Downloaded-Packages=false", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confnew"]
+        "-o", "APT::Keep-Downloaded-Packages=false", "-o", "DPkg::Lock::Timeout=300",
+        "-o", "Dpkg::Options::=--force-confnew"]
 
 # Roots of this run: their logs are printed when a test fails.
 instances = []
@@ -156,12 +157,12 @@ class Root:
 
     def _install(self):
         for attempt in (1, 2):
-            done = self.run(*_APT, "install", *self.packages, check=False, timeout=240,
+            done = self.run(*_APT, "install", *self.packages, check=False, timeout=480,
                             env={"DEBIAN_FRONTEND": "noninteractive"})
             if done.returncode == 0:
                 return
             if attempt == 1:    # perhaps only the lists of packages are old or missing
-                self.run(*_APT, "update", timeout=240)
+                self.run(*_APT, "update", timeout=480)
         raise AssertionError(f"{self.name}: cannot install {self.packages}:\n"
                              f"{done.stdout.decode(errors='replace')[-4000:]}")
 
