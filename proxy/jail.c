@@ -23,20 +23,30 @@ struct names {
 };
 
 struct numbers {
+    int error; /* why nothing could be found out; 0: it could */
     bool user_found, group_found;
     uid_t uid;
     gid_t gid;
 };
 
+/* Other values of errno are getpwnam's ways to say that there is no such user. */
+static bool is_lack(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
 static void find_numbers(const void *ctx, void *result)
 {
     const struct names *names = ctx;
     struct numbers *out = result;
+    errno = 0;
     const struct passwd *pw = getpwnam(names->user != NULL ? names->user : "ehlock");
-    if (pw == NULL && names->user == NULL)
+    if (pw == NULL && names->user == NULL && !is_lack(errno))
         pw = getpwnam("nobody");
-    if (pw == NULL)
+    if (pw == NULL) {
+        out->error = is_lack(errno) ? errno : 0;
         return;
+    }
     *out = (struct numbers){
         .user_found = true, .group_found = true, .uid = pw->pw_uid, .gid = pw->pw_gid};
     if (names->group == NULL)
@@ -69,8 +79,13 @@ static const char *find_user(struct jail *j, const char *user, const char *group
 {
     const struct names names = {.user = user, .group = group};
     struct numbers found = {0};
-    if (!find_in_files(&names, &found))
-        (void)lookup_apart(find_numbers, &names, &found, sizeof found);
+    errno = 0;
+    if (!find_in_files(&names, &found) && !lookup_apart(find_numbers, &names, &found, sizeof found))
+        found.error = errno;
+    if (found.error != 0) {
+        snprintf(error, size, "the user cannot be looked up: %s", strerror(found.error));
+        return "setuid";
+    }
     if (!found.user_found) {
         snprintf(error, size, "there is no user \"%s\"", user != NULL ? user : "nobody");
         return "setuid";

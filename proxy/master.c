@@ -112,14 +112,17 @@ static bool fork_worker(struct master *m, struct pool *p)
 }
 
 /* Several forks in a row disturb one session in a few, instead of each one a little: nothing is
- * done while more than half of the spare workers are there, unless there is nothing else to do. */
+ * done while more than half of the spare workers are there, unless there is nothing else to do.
+ * Clients can take workers as fast as they are forked: the dead and the signals must have their
+ * turn, too. */
 static void keep_spares(struct master *m, struct pool *p, bool calm)
 {
     unsigned spare = (unsigned)p->service->spare_workers;
     if (!calm && atomic_load(&p->stats->idle) > spare / 2)
         return;
-    while (atomic_load(&p->stats->idle) < spare && p->live < pool_most_workers(p) &&
-           now() >= p->not_before)
+    for (unsigned n = 0; n < spare && atomic_load(&p->stats->idle) < spare &&
+                         p->live < pool_most_workers(p) && now() >= p->not_before;
+         n++)
         if (!fork_worker(m, p))
             return;
 }

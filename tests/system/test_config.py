@@ -448,3 +448,13 @@ def test_stale_unix_socket_is_replaced_at_start(tmp_path, pki, backend):
             pki, accept=path, connect=net.text_of(backend.address)))):
         with Client(path) as client:
             client.quit()
+
+
+def test_ordinary_file_in_the_place_of_a_unix_socket_is_never_removed(tmp_path, pki, backend):
+    precious, path = tmp_path / "precious", tmp_path / "c.conf"
+    precious.write_text("kept")
+    path.write_text(global_part() + section("smtp", **good(
+        pki, accept=precious, connect=net.text_of(backend.address))))
+    done = ehlock.run(path)
+    assert done.returncode == 71 and str(precious) in done.stderr, done.stderr
+    assert precious.read_text() == "kept"

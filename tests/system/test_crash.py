@@ -104,7 +104,7 @@ def test_kill_of_any_child_costs_the_sessions_of_that_child_only(tmp_path, pki):
         assert not riddles, f"failed without a kill of their worker: {riddles}\n{proxy.log}"
         assert kills["worker"] > SECONDS and kills["keeper"] > 1, kills
         assert clients.failed, "no session was hit: the test shows nothing"
-        assert clients.done > 3 * len(clients.failed), (clients.done, clients.failed)
+        assert clients.done > SECONDS, f"{clients.done} sessions came through"
         assert most_zombies < 30, f"{most_zombies} zombies"
         # And then everything is as before.
         wait_until(lambda: len(proxy.workers()) == 4 and len(proxy.keepers()) >= 1, "all are back")
