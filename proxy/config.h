@@ -11,6 +11,7 @@
 
 #include "protocols/protocol.h"
 
+struct demand;
 struct option_row;
 
 /* What a repeatable option was given, each with "file:line". */
@@ -32,8 +33,11 @@ enum log_mode { LOG_APPEND, LOG_OVERWRITE };
 struct service {
     char *name, *where;
     struct values accept, connect, cert, key, ocsp_staple, hide_capability;
-    char *protocol_name, *ca_file, *priority, *local, *sni;
-    int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
+    struct values check_host, check_ip, check_email, verify_peer, tls_policy;
+    char *protocol_name, *ca_file, *ca_path, *crl_file, *priority, *local, *sni;
+    char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c */
+    int client, fall_back, failover, tls_level, implicit_tls, auth_before_tls, bare_newline,
+        session_resume;
     int implicit_tls_wait_ms;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
     int max_command_length, max_reply_size, max_useless_commands;
@@ -44,6 +48,9 @@ struct service {
     const char *sni_pattern;         /* of sni, behind the colon; NULL: a service of its own */
     struct service *sni_service;     /* the one it belongs to */
     struct pattern_list hide;        /* hide_capability, compiled */
+    bool level_given;                /* tls_level was said, for services of this side */
+    struct demand *demands;          /* client = yes: one for each `connect` (demand.h) */
+    size_t n_demands;
 };
 
 /* Where an option was set. */
@@ -85,6 +92,14 @@ bool config_check(struct config *c);
 
 /* Prints everything with its effective value, in a form that config_read takes. */
 void config_show(const struct config *c, FILE *out);
+
+/* Where the option of that name was set for the service. */
+enum config_origin { ORIGIN_NOWHERE, ORIGIN_DEFAULTS, ORIGIN_SECTION };
+enum config_origin config_origin(const struct config *c, const struct service *s,
+                                 const char *option);
+
+/* True for a section that only adds certificates to another (sni = SERVICE:PATTERN). */
+bool service_is_bundle(const struct service *s);
 
 /* "file:line" where the option of that name was set for the service (NULL: for the program), or
  * where its section begins. Borrowed. */

@@ -10,6 +10,7 @@
 #include "protocols/protocol.h"
 #include "proxy/backend.h"
 #include "proxy/config.h"
+#include "proxy/destination.h"
 #include "proxy/jail.h"
 #include "proxy/listen.h"
 #include "proxy/stats.h"
@@ -24,12 +25,13 @@ struct pool {
     struct listeners listeners;
     struct stats *stats;
     /* Those of the current keyset, borrowed: */
-    struct tls_setup *tls; /* NULL: no TLS */
-    int request_fd;        /* the workers' end of the socket to the keepers */
-    int notify_fd;         /* eventfd: "fewer idle workers than you may want" */
-    int cancel_fd;         /* readable when sessions have to end now */
-    struct walls walls;    /* around the workers */
-    unsigned max_fds;      /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
+    struct tls_setup *tls;             /* NULL: no TLS */
+    struct destinations *destinations; /* client = yes; NULL: not so */
+    int request_fd;                    /* the workers' end of the socket to the keepers */
+    int notify_fd;                     /* eventfd: "fewer idle workers than you may want" */
+    int cancel_fd;                     /* readable when sessions have to end now */
+    struct walls walls;                /* around the workers */
+    unsigned max_fds; /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
     /* The master's own: */
     unsigned live;      /* workers, idle or not */
     unsigned failures;  /* workers that died at once, in a row */

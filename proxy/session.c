@@ -9,13 +9,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy/handshake.h"
 #include "proxy/log.h"
 #include "proxy/pump.h"
 #include "proxy/transport.h"
+#include "proxy/upstream.h"
 
 enum {
     GOODBYE_SECONDS = 10,          /* for the last bytes to a client */
     REFUSED_SECONDS = 2,           /* for a client that was not served to close */
+    SORRY_MAX = 200,               /* bytes of a reason that is told to a client */
     LINGER_MAX = 64 * 1024 * 1024, /* bytes of a client that talks on after we have closed */
 };
 
@@ -25,7 +28,9 @@ struct session {
     const struct address *backend_address; /* NULL until there is one */
     int client_fd, backend_fd;             /* -1: none */
     struct wire client, backend;
-    struct tls *tls;
+    struct tls *tls;          /* the client's */
+    struct upstream upstream; /* client = yes: TLS of the server */
+    struct policy policy;
     struct dialogue dialogue;
     enum dialogue_end end;
     bool refused; /* never served: there were too many */
@@ -73,43 +78,32 @@ static void summarize(const struct session *s)
 {
     struct tls_info tls = {.version = "-", .cipher = "-", .group = "-", .sni = "-", .alpn = "-"};
     const struct dialogue *d = &s->dialogue;
-    char sni[128], alpn[32];
+    char sni[128], alpn[32], server[UPSTREAM_DESCRIPTION];
     int64_t ms = wire_now() - s->began;
     if (s->tls != NULL)
         tls_get_info(s->tls, &tls);
+    upstream_describe(&s->upstream, d->offered_tls, server, sizeof server);
     log_notice("service=%s client=%s backend=%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
                "alpn=%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
-               "seconds=%lld.%03lld%s%s%s",
+               "seconds=%lld.%03lld%s%s%s%s",
                s->pool->service->name, s->peer->text,
                s->backend_address != NULL ? s->backend_address->text : "-", tls.version, tls.cipher,
                tls.group, tls.resumed ? "yes" : "no", as_word(tls.sni, sni, sizeof sni),
                as_word(tls.alpn, alpn, sizeof alpn), end_word(s->end), d->step, d->tally.senders,
                d->tally.recipients, d->tally.messages, (unsigned long long)s->client.received,
                (unsigned long long)s->client.sent, (long long)(ms / 1000), (long long)(ms % 1000),
-               d->reason[0] != '\0' ? " reason=\"" : "", d->reason,
+               server, d->reason[0] != '\0' ? " reason=\"" : "", d->reason,
                d->reason[0] != '\0' ? "\"" : "");
 }
 
 /* ---- TLS ---- */
 
-/* Steps through the handshake, waiting in between. */
 static bool handshake(struct session *s)
 {
     int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_handshake);
-    enum wire_status status = WIRE_OK;
-    enum tls_result r;
-    while ((r = tls_handshake(s->tls)) != TLS_OK && status == WIRE_OK) {
-        if (r != TLS_WANT_READ && r != TLS_WANT_WRITE) {
-            finish_with(s, DIALOGUE_LOST, "TLS handshake failed: %s", tls_error(s->tls));
-            return false;
-        }
-        struct pollfd fds[2] = {
-            {.fd = s->client_fd, .events = r == TLS_WANT_READ ? POLLIN : POLLOUT}};
-        status = wire_poll(fds, 1, s->pool->cancel_fd, deadline);
-    }
-    if (r != TLS_OK)
-        finish_with(s, DIALOGUE_LOST, "TLS handshake failed: client %s", wire_status_text(status));
-    return r == TLS_OK;
+    s->end = DIALOGUE_LOST;
+    return handshake_run(s->tls, s->client_fd, "client", s->pool->cancel_fd, deadline,
+                         s->dialogue.reason, sizeof s->dialogue.reason);
 }
 
 /* Begins TLS on the client's wire: what that still holds belongs to the handshake. */
@@ -154,6 +148,8 @@ static bool client_begins_with_tls(const struct session *s)
 
 static bool begins_with_tls(const struct session *s)
 {
+    if (s->pool->service->client)
+        return false; /* its word is for the server */
     switch ((enum implicit_tls)s->pool->service->implicit_tls) {
     case IMPLICIT_NO:
         return false;
@@ -178,11 +174,25 @@ static void tell_sorry(struct session *s, const char *text)
     (void)wire_flush(&s->client, deadline);
 }
 
+/* Whoever has been reached before is asked again. */
+static unsigned first_backend(const struct session *s)
+{
+    if (s->backend_address != NULL)
+        return (unsigned)(s->backend_address - s->pool->backends.addresses);
+    return s->pool->service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1)
+                                                     : 0;
+}
+
+static const struct destination *destination_of(const struct session *s)
+{
+    size_t n = (size_t)(s->backend_address - s->pool->backends.addresses);
+    return &s->pool->destinations->items[s->pool->backends.entries[n]];
+}
+
 static bool connect_backend(struct session *s)
 {
     const struct service *service = s->pool->service;
-    unsigned first =
-        service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1) : 0;
+    unsigned first = first_backend(s);
     char error[200];
     s->dialogue.step = "connecting to the backend";
     s->backend_fd = backends_connect(&s->pool->backends, first, (unsigned)service->timeout_connect,
@@ -193,6 +203,8 @@ static bool connect_backend(struct session *s)
     }
     struct transport t = transport_of_fd(&s->backend_fd);
     wire_init(&s->backend, &t, s->pool->cancel_fd);
+    if (service->client)
+        upstream_set(&s->upstream, destination_of(s), &s->policy);
     return true;
 }
 
@@ -207,9 +219,46 @@ static bool reach_backend(struct session *s)
 static bool dialogue_renew_backend(struct dialogue *d)
 {
     struct session *s = d->session;
+    const struct destination *before = s->upstream.to;
+    upstream_drop(&s->upstream);
+    d->server_tls_active = false;
     close(s->backend_fd);
+    s->backend_fd = -1;
     wire_finish(&s->backend);
-    return connect_backend(s);
+    if (!connect_backend(s))
+        return false;
+    if (s->upstream.to == before)
+        return true;
+    /* What may go in clear to the one may not to the other. */
+    finish_with(s, DIALOGUE_LOST, "backend cannot be reached a second time");
+    return false;
+}
+
+static enum tls_outcome dialogue_secure(struct dialogue *d)
+{
+    struct session *s = d->session;
+    int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_handshake);
+    if (deadline > d->pretls_deadline)
+        deadline = d->pretls_deadline;
+    enum tls_outcome outcome =
+        upstream_secure(&s->upstream, &s->backend, deadline, d->reason, sizeof d->reason);
+    d->server_tls_active = outcome != OUTCOME_BROKEN;
+    return outcome;
+}
+
+/* TLS from the first byte towards the server: nothing has been said yet by anybody. */
+static bool secure_at_once(struct session *s)
+{
+    struct dialogue *d = &s->dialogue;
+    char text[SORRY_MAX + 1];
+    d->step = "TLS handshake with the backend";
+    enum tls_outcome outcome = dialogue_secure(d);
+    if (outcome == OUTCOME_SECURED)
+        return true;
+    s->end = outcome == OUTCOME_UNTRUSTED ? DIALOGUE_REFUSED : DIALOGUE_LOST;
+    snprintf(text, sizeof text, "%.*s", SORRY_MAX, d->reason);
+    tell_sorry(s, text);
+    return false;
 }
 
 static void end_client(void *ctx)
@@ -225,6 +274,7 @@ static void end_client(void *ctx)
 static void end_backend(void *ctx)
 {
     struct session *s = ctx;
+    upstream_bye(&s->upstream);
     (void)shutdown(s->backend_fd, SHUT_WR);
 }
 
@@ -243,6 +293,9 @@ static void run_pump(struct session *s)
         break;
     case PUMP_TRUNCATED:
         finish_with(s, DIALOGUE_LOST, "client closed without a TLS close_notify (truncated?)");
+        break;
+    case PUMP_BACKEND_TRUNCATED:
+        finish_with(s, DIALOGUE_LOST, "backend closed without a TLS close_notify (truncated?)");
         break;
     case PUMP_TIMEOUT:
         finish_with(s, DIALOGUE_LOST, "nothing moved for %d seconds",
@@ -263,7 +316,10 @@ static void run_pump(struct session *s)
 static void serve(struct session *s)
 {
     const struct protocol *p = s->pool->service->protocol;
-    s->end = p != NULL ? p->serve(&s->dialogue) : DIALOGUE_PUMP;
+    if (p == NULL)
+        s->end = DIALOGUE_PUMP;
+    else
+        s->end = s->pool->service->client ? p->request(&s->dialogue) : p->serve(&s->dialogue);
     if (s->end == DIALOGUE_PUMP)
         run_pump(s);
 }
@@ -286,8 +342,12 @@ static void run(struct session *s, const char *refusal)
         tell_sorry(s, refusal);
         return;
     }
-    if (reach_backend(s))
-        serve(s);
+    if (!reach_backend(s))
+        return;
+    if (s->pool->service->client && s->pool->service->implicit_tls == IMPLICIT_YES &&
+        !secure_at_once(s))
+        return;
+    serve(s);
 }
 
 /* ---- closing ---- */
@@ -313,8 +373,10 @@ static void linger(struct session *s)
 
 static void close_both(struct session *s)
 {
-    if (s->backend_fd >= 0)
+    if (s->backend_fd >= 0) {
+        upstream_bye(&s->upstream);
         close(s->backend_fd);
+    }
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
     if (s->dialogue.tls_active) {
         tls_last_words(s->tls);
@@ -335,16 +397,18 @@ void session_run(struct pool *pool, int fd, const struct address *client, const 
                         .client_fd = fd,
                         .backend_fd = -1,
                         .end = DIALOGUE_LOST,
+                        .policy = pool->policy,
                         .refused = refusal != NULL,
                         .began = wire_now()};
     s.dialogue = (struct dialogue){
         .client = &s.client,
         .backend = &s.backend,
-        .policy = &pool->policy,
+        .policy = &s.policy,
         .step = "beginning",
         .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
         .tls_ready = dialogue_tls_ready,
         .start_tls = dialogue_start_tls,
+        .secure = dialogue_secure,
         .renew_backend = dialogue_renew_backend,
         .session = &s,
     };
@@ -355,6 +419,7 @@ void session_run(struct pool *pool, int fd, const struct address *client, const 
     close_both(&s);
     summarize(&s);
     tls_destroy(s.tls);
+    upstream_drop(&s.upstream);
     wire_finish(&s.client);
     wire_finish(&s.backend);
 }
