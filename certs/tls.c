@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <gnutls/crypto.h>
@@ -64,6 +65,7 @@ struct tls {
     const char *peer; /* "client" or "server": what the other side is */
     int fd;
     bool done;   /* the handshake */
+    bool client; /* we are; then its last flight is ours */
     bool failed; /* nothing may be called any more but destroy */
     bool ticket_due;
     bool last;  /* words: the end of the connection follows */
@@ -81,6 +83,7 @@ struct tls {
 
 bool tls_global_init(char *error, size_t error_size)
 {
+    tzset(); /* gmtime reads a file at its first call, and in a jail there are none */
     int r = gnutls_global_init();
     if (r == 0 && gnutls_check_version("3.7.0") == NULL) {
         snprintf(error, error_size, "GnuTLS %s is too old; 3.7 is needed",
@@ -331,6 +334,7 @@ struct tls *tls_create_client(const struct tls_setup *setup, int fd, const char 
     struct tls *t = create(setup, fd, GNUTLS_CLIENT | GNUTLS_NO_TICKETS | GNUTLS_FORCE_CLIENT_CERT);
     bool has_certificate = setup->creds != NULL && creds_count(setup->creds) > 0;
     t->peer = "server";
+    t->client = true;
     must(gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE,
                                 has_certificate ? creds_pick(setup->creds, NULL) : setup->nobody));
     if (setup->n_alpn > 0)
@@ -463,6 +467,8 @@ enum tls_result tls_handshake(struct tls *t)
     int r;
     if (t->failed)
         return TLS_FAILED;
+    if (t->done)
+        return tls_flush(t);
     do
         r = gnutls_handshake(t->session);
     while (r == GNUTLS_E_INTERRUPTED ||
@@ -472,7 +478,9 @@ enum tls_result tls_handshake(struct tls *t)
         remember_facts(t);
         t->ticket_due = gnutls_protocol_get_version(t->session) >= GNUTLS_TLS1_3 &&
                         t->setup->ticket_key.data != NULL;
-        return TLS_OK;
+        /* A server's last flight leaves with its first reply, but who is a client may have to wait
+         * for the server to speak, which waits for this. */
+        return t->client ? tls_flush(t) : TLS_OK;
     }
     if (r != GNUTLS_E_AGAIN)
         return fail(t, r);

@@ -45,7 +45,7 @@ void wire_finish(struct wire *w)
 void wire_set_transport(struct wire *w, const struct transport *t)
 {
     w->transport = *t;
-    w->foreseen = false;
+    w->fresh = w->foreseen = false;
 }
 
 /* Milliseconds for poll(2): rounded so that a wait never ends before the deadline. */
@@ -134,6 +134,10 @@ static void take_pending(struct wire *w)
 
 enum wire_status wire_fill(struct wire *w, int64_t deadline)
 {
+    bool found_before = w->fresh && w->start < w->end;
+    w->fresh = false;
+    if (found_before)
+        return WIRE_OK;
     if (w->start == w->end)
         w->start = w->end = 0;
     else if (w->end == w->in_size)
@@ -331,6 +335,7 @@ static bool look_ahead(struct wire *w)
     if (n > 0) {
         w->end += (size_t)n;
         w->received += (uint64_t)n;
+        w->fresh = true;
         take_pending(w);
         return true;
     }

@@ -71,6 +71,7 @@ struct wire {
     uint64_t received, sent; /* bytes, in all, as this wire's user sees them */
     int cancel_fd;           /* -1: none */
     bool eager;              /* the last read was large: try to read before poll */
+    bool fresh;              /* a look ahead has found bytes that no fill has told of */
     bool foreseen;           /* a look ahead has found `end_seen`, which the next read will give */
     ssize_t end_seen;
 };
