@@ -2,6 +2,7 @@
 #include "certs/tls.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,7 @@ struct tls {
     unsigned renegotiations;
     /* Ciphertext received ahead, and ciphertext not yet sent. */
     unsigned char *in, *out;
+    uint64_t handed; /* bytes of it that GnuTLS has been given, in all */
     size_t in_start, in_end, in_size, out_start, out_len, out_size;
     bool at_eof;
     char sni[NAME_MAX_LEN + 1], alpn[32];
@@ -215,6 +217,7 @@ static ssize_t pull(gnutls_transport_ptr_t ptr, void *data, size_t len)
         len = t->in_end - t->in_start;
     memcpy(data, t->in + t->in_start, len);
     t->in_start += len;
+    t->handed += len;
     return (ssize_t)len;
 }
 
@@ -505,11 +508,11 @@ ssize_t tls_read(struct tls *t, void *buf, size_t len)
     if (t->failed)
         return TLS_FAILED;
     for (;;) {
-        size_t before = t->in_start;
+        uint64_t before = t->handed;
         ssize_t n = gnutls_record_recv(t->session, buf, len);
         if (n >= 0)
             return n;
-        if (n == GNUTLS_E_AGAIN && t->in_start < t->in_end && t->in_start != before)
+        if (n == GNUTLS_E_AGAIN && t->in_start < t->in_end && t->handed != before)
             continue; /* it was a session ticket, and there is more behind it */
         if (n == GNUTLS_E_AGAIN)
             return TLS_WANT_READ;
