@@ -61,7 +61,8 @@ struct origin {
 };
 
 struct config {
-    char *setuid_name, *setgid_name, *chroot_dir, *pid_file, *output, *ident, *hostname, *debug;
+    char *setuid_name, *setgid_name, *chroot_dir, *pid_file, *output, *ident, *hostname, *debug,
+        *tls_memory;
     int foreground, syslog, log_mode, timeout_drain, keepers;
 
     int log_level, log_facility; /* from debug */

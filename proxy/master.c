@@ -20,6 +20,7 @@
 #include "proxy/log.h"
 #include "proxy/pidfile.h"
 #include "proxy/title.h"
+#include "proxy/tlsmemory.h"
 #include "proxy/worker.h"
 
 enum {
@@ -56,6 +57,7 @@ struct master {
     size_t n_children;          /* places up to the last one in use */
     size_t max_children;
     unsigned timeout_drain; /* seconds */
+    struct tls_memory tls_memory;
 };
 
 static int64_t now(void)
@@ -306,6 +308,17 @@ static void look_for_new_files(struct master *m)
         log_error("certificates have changed and cannot be used, the old ones stay: %s", error);
 }
 
+static void remember_offers(struct master *m)
+{
+    for (size_t i = 0; i < m->current->n_pools; i++) {
+        const struct pool *p = &m->current->pools[i];
+        for (size_t n = 0; p->destinations != NULL && n < p->destinations->count; n++)
+            tls_memory_note(&m->tls_memory, p->service->name, p->destinations->items[n].name,
+                            stats_take_offer(p->stats, n), time(NULL));
+    }
+    tls_memory_save(&m->tls_memory);
+}
+
 static void renew_ticket_key(struct master *m)
 {
     if (now() - m->ticket_born < (int64_t)TICKET_KEY_SECONDS * 1000)
@@ -418,7 +431,8 @@ static void reload(struct master *m)
     char error[1024] = "";
     struct config *c = read_config_again(m);
     struct generation *g = c != NULL ? generation_create(c, &m->common, error, sizeof error) : NULL;
-    if (g != NULL && !generation_listen(g, m->current, error, sizeof error)) {
+    if (g != NULL && (!tls_memory_use(&m->tls_memory, c->tls_memory, error, sizeof error) ||
+                      !generation_listen(g, m->current, error, sizeof error))) {
         generation_destroy(g, false);
         g = NULL;
     }
@@ -509,6 +523,7 @@ static void tick(struct master *m)
     m->tick_due = now() + TICK_MS;
     renew_ticket_key(m);
     look_for_new_files(m);
+    remember_offers(m);
     signal_outdated(m, true);
 }
 
@@ -645,7 +660,7 @@ static int set_up(struct master *m, struct config *c, bool background, char *err
     if (!ok)
         return EX_OSERR;
     m->current = generation_create(c, &m->common, error, size);
-    if (m->current == NULL)
+    if (m->current == NULL || !tls_memory_use(&m->tls_memory, c->tls_memory, error, size))
         return EX_CONFIG;
     if (!block_signals(m)) {
         snprintf(error, size, "signals: %s", strerror(errno));
@@ -680,6 +695,7 @@ static void take_down(struct master *m)
     child_close(&m->directory_fd);
     free(m->children);
     free(m->pid_file);
+    tls_memory_finish(&m->tls_memory);
 }
 
 int master_run(struct config *c, const char *file, int ready_fd)

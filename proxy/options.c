@@ -48,6 +48,8 @@ static const struct option_row rows[] = {
     {"setuid", OPTION_TEXT, GLOBAL(setuid_name), NULL, 0, 0, NULL,
      "user of all processes but the master (default, as root: ehlock, else nobody)"},
     {"syslog", OPTION_CHOICE, GLOBAL(syslog), "yes", 0, 0, YES_NO, "log to syslog"},
+    {"tlsMemory", OPTION_FILE, GLOBAL(tls_memory), NULL, 0, 0, NULL,
+     "file that remembers which servers have offered TLS"},
     {"TIMEOUTdrain", OPTION_NUMBER, GLOBAL(timeout_drain), "30", 0, 86400, NULL,
      "seconds that sessions have to end after SIGTERM"},
 

@@ -390,6 +390,14 @@ static void close_both(struct session *s)
     close(s->client_fd);
 }
 
+/* For the memory of the master (tlsmemory.h). */
+static void note_offer(const struct session *s)
+{
+    if (s->upstream.to != NULL && s->dialogue.heard_offer)
+        stats_offer(s->pool->stats, (size_t)(s->upstream.to - s->pool->destinations->items),
+                    s->dialogue.offered_tls || s->upstream.secured ? OFFER_MADE : OFFER_MISSING);
+}
+
 void session_run(struct pool *pool, int fd, const struct address *client, const char *refusal)
 {
     struct session s = {.pool = pool,
@@ -418,6 +426,7 @@ void session_run(struct pool *pool, int fd, const struct address *client, const 
     run(&s, refusal);
     close_both(&s);
     summarize(&s);
+    note_offer(&s);
     tls_destroy(s.tls);
     upstream_drop(&s.upstream);
     wire_finish(&s.client);

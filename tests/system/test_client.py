@@ -563,6 +563,70 @@ def test_store_of_the_system_fits_into_a_worker(dial, pki):
         assert greeting.code == 421 and "certificate-not-trusted" in greeting.text
 
 
+# -- memory
+
+def test_server_that_no_longer_offers_tls_is_warned_of_once(dial, pki, tmp_path):
+    memory = tmp_path / "memory"
+    with TlsServer(pki.ecdsa) as server:
+        name = f"localhost:{server.address[1]}"
+        proxy = dial(server, CAfile=None, tlsLevel="may", globals_={"tlsMemory": memory})
+
+        def remembered(word):
+            return memory.exists() and f"\n{name} {word} " in memory.read_text()
+
+        try_message(proxy.address)
+        net.wait_until(lambda: remembered("yes"), "the server is remembered")
+        server.offers = False
+        try_message(proxy.address)
+        proxy.wait_log(f"warn.*server={re.escape(name)} has offered TLS .* no longer does")
+        net.wait_until(lambda: remembered("no"), "the change is written")
+        server.offers = True
+        written = memory.stat().st_mtime_ns
+        try_message(proxy.address)
+        proxy.wait_log("offers TLS again")
+        net.wait_until(lambda: remembered("yes"), "the change is written")
+        assert memory.stat().st_mtime_ns > written
+        assert len([line for line in proxy.lines if "no longer does" in line]) == 1
+
+
+def test_memory_survives_a_restart(dial, pki, tmp_path):
+    memory = tmp_path / "memory"
+    with TlsServer(pki.ecdsa, offers=False) as server:
+        name = f"localhost:{server.address[1]}"
+        memory.write_text(f"# mine\nother.example.org:25 no 5\n{name} yes 1700000000\n")
+        proxy = dial(server, CAfile=None, tlsLevel="may", globals_={"tlsMemory": memory})
+        try_message(proxy.address)
+        proxy.wait_log("no longer does")
+        net.wait_until(lambda: f"{name} no " in memory.read_text(), "the change is written")
+        assert "\nother.example.org:25 no 5\n" in memory.read_text()
+
+
+def test_server_that_is_down_is_no_change(dial, pki, tmp_path):
+    memory = tmp_path / "memory"
+    dead = net.free_port()
+    text = f"localhost:{dead} yes 1700000000\n"
+    memory.write_text(text)
+    with TlsServer(pki.ecdsa) as server:
+        proxy = dial(server, CAfile=None, tlsLevel="may", globals_={"tlsMemory": memory},
+                     connect=f"localhost:{dead}")
+        assert try_message(proxy.address).code == 421
+        proxy.summary()
+        proxy.stop()
+    assert memory.read_text() == text and "no longer" not in proxy.log
+
+
+@pytest.mark.parametrize("line", ["nonsense", "a yes", "a perhaps 1", "a yes 1 2", "x" * 400 + " yes 1"])
+def test_memory_that_cannot_be_understood_is_told_at_start(tmp_path, pki, line):
+    memory, path = tmp_path / "memory", tmp_path / "x.conf"
+    memory.write_text(f"good:25 yes 1\n{line}\n")
+    path.write_text(global_part(tlsMemory=memory) + section(
+        "out", client=True, accept=f"127.0.0.1:{net.free_port()}", protocol="smtp",
+        connect="localhost:587", CAfile=pki.ca))
+    done = ehlock.run(path)
+    assert done.returncode == 78 and f"{memory}:2 " in done.stderr
+    assert memory.read_text().startswith("good:25 yes 1\n")
+
+
 # -- warnings
 
 def test_door_open_to_the_network_is_warned_of(tmp_path, pki):
