@@ -2,6 +2,7 @@
 #include "certs/tls.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <gnutls/crypto.h>
@@ -64,6 +66,7 @@ struct tls {
     const char *peer; /* "client" or "server": what the other side is */
     int fd;
     bool done;   /* the handshake */
+    bool client; /* we are; then its last flight is ours */
     bool failed; /* nothing may be called any more but destroy */
     bool ticket_due;
     bool last;  /* words: the end of the connection follows */
@@ -71,6 +74,7 @@ struct tls {
     unsigned renegotiations;
     /* Ciphertext received ahead, and ciphertext not yet sent. */
     unsigned char *in, *out;
+    uint64_t handed; /* bytes of it that GnuTLS has been given, in all */
     size_t in_start, in_end, in_size, out_start, out_len, out_size;
     bool at_eof;
     char sni[NAME_MAX_LEN + 1], alpn[32];
@@ -81,6 +85,7 @@ struct tls {
 
 bool tls_global_init(char *error, size_t error_size)
 {
+    tzset(); /* gmtime reads a file at its first call, and in a jail there are none */
     int r = gnutls_global_init();
     if (r == 0 && gnutls_check_version("3.7.0") == NULL) {
         snprintf(error, error_size, "GnuTLS %s is too old; 3.7 is needed",
@@ -212,6 +217,7 @@ static ssize_t pull(gnutls_transport_ptr_t ptr, void *data, size_t len)
         len = t->in_end - t->in_start;
     memcpy(data, t->in + t->in_start, len);
     t->in_start += len;
+    t->handed += len;
     return (ssize_t)len;
 }
 
@@ -331,6 +337,7 @@ struct tls *tls_create_client(const struct tls_setup *setup, int fd, const char 
     struct tls *t = create(setup, fd, GNUTLS_CLIENT | GNUTLS_NO_TICKETS | GNUTLS_FORCE_CLIENT_CERT);
     bool has_certificate = setup->creds != NULL && creds_count(setup->creds) > 0;
     t->peer = "server";
+    t->client = true;
     must(gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE,
                                 has_certificate ? creds_pick(setup->creds, NULL) : setup->nobody));
     if (setup->n_alpn > 0)
@@ -463,6 +470,8 @@ enum tls_result tls_handshake(struct tls *t)
     int r;
     if (t->failed)
         return TLS_FAILED;
+    if (t->done)
+        return tls_flush(t);
     do
         r = gnutls_handshake(t->session);
     while (r == GNUTLS_E_INTERRUPTED ||
@@ -472,7 +481,9 @@ enum tls_result tls_handshake(struct tls *t)
         remember_facts(t);
         t->ticket_due = gnutls_protocol_get_version(t->session) >= GNUTLS_TLS1_3 &&
                         t->setup->ticket_key.data != NULL;
-        return TLS_OK;
+        /* A server's last flight leaves with its first reply, but who is a client may have to wait
+         * for the server to speak, which waits for this. */
+        return t->client ? tls_flush(t) : TLS_OK;
     }
     if (r != GNUTLS_E_AGAIN)
         return fail(t, r);
@@ -497,11 +508,11 @@ ssize_t tls_read(struct tls *t, void *buf, size_t len)
     if (t->failed)
         return TLS_FAILED;
     for (;;) {
-        size_t before = t->in_start;
+        uint64_t before = t->handed;
         ssize_t n = gnutls_record_recv(t->session, buf, len);
         if (n >= 0)
             return n;
-        if (n == GNUTLS_E_AGAIN && t->in_start < t->in_end && t->in_start != before)
+        if (n == GNUTLS_E_AGAIN && t->in_start < t->in_end && t->handed != before)
             continue; /* it was a session ticket, and there is more behind it */
         if (n == GNUTLS_E_AGAIN)
             return TLS_WANT_READ;

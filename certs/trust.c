@@ -14,6 +14,9 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 
+#include "certs/describe.h"
+#include "certs/pin.h"
+
 struct loading {
     struct trust *trust;
     char *error;
@@ -237,6 +240,12 @@ struct trust *trust_create(const struct trust_sources *sources, char *error, siz
         return t;
     trust_destroy(t);
     return NULL;
+}
+
+bool trust_pin(const struct trust *t, size_t n, struct pin *out)
+{
+    out->of_key = false;
+    return describe_hash(t->anchors[n], false, out->sha256);
 }
 
 void trust_destroy(struct trust *t)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct pin;
 struct gnutls_x509_trust_list_st;
 struct gnutls_x509_crt_int;
 struct gnutls_x509_crl_int;
@@ -37,5 +38,8 @@ struct trust {
  * file in a directory without a PEM certificate is skipped, a directory without any is an error. */
 struct trust *trust_create(const struct trust_sources *sources, char *error, size_t error_size);
 void trust_destroy(struct trust *t);
+
+/* The n-th of the anchors as a pin of its certificate. False: the library cannot hash it. */
+bool trust_pin(const struct trust *t, size_t n, struct pin *out);
 
 #endif

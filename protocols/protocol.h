@@ -74,6 +74,7 @@ struct dialogue {
     bool tls_active;         /* on the client's wire */
     bool server_tls_active;  /* on the backend's wire; true at once: TLS from the first byte */
     bool offered_tls;        /* request: the server has named its upgrade, in clear */
+    bool heard_offer;        /* request: it has had the opportunity to */
     int64_t pretls_deadline; /* TLS, or a decision to do without, is due by then */
     struct tally tally;
     /* serve, for the trace header: who the client is, kept up to date by the session, and time(2)

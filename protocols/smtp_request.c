@@ -100,6 +100,7 @@ static enum dialogue_end introduce(struct smtp *s)
     if (end != DIALOGUE_GO_ON)
         return end;
     s->d->offered_tls = s->reply.code == REPLY_HELLO && reply_offers(&s->reply, "STARTTLS");
+    s->d->heard_offer = s->reply.code / 100 != 4;
     if (s->reply.code == REPLY_HELLO)
         return DIALOGUE_GO_ON;
     if (s->reply.code / 100 == 4)

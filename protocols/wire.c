@@ -45,6 +45,7 @@ void wire_finish(struct wire *w)
 void wire_set_transport(struct wire *w, const struct transport *t)
 {
     w->transport = *t;
+    w->fresh = w->foreseen = false;
 }
 
 /* Milliseconds for poll(2): rounded so that a wait never ends before the deadline. */
@@ -113,12 +114,17 @@ static void make_room(struct wire *w)
     w->start = 0;
 }
 
+static ssize_t read_more(struct wire *w)
+{
+    return w->transport.read(w->transport.ctx, w->in + w->end, w->in_size - w->end);
+}
+
 /* A TLS transport hands out one record at a time. Taking all that it has already decoded or
  * holds undecoded makes one large write to the other side out of four small ones. */
 static void take_pending(struct wire *w)
 {
     while (w->end < w->in_size && w->transport.pending(w->transport.ctx)) {
-        ssize_t n = w->transport.read(w->transport.ctx, w->in + w->end, w->in_size - w->end);
+        ssize_t n = read_more(w);
         if (n <= 0) /* an end or a fault will be there again at the next read */
             return;
         w->end += (size_t)n;
@@ -128,6 +134,10 @@ static void take_pending(struct wire *w)
 
 enum wire_status wire_fill(struct wire *w, int64_t deadline)
 {
+    bool found_before = w->fresh && w->start < w->end;
+    w->fresh = false;
+    if (found_before)
+        return WIRE_OK;
     if (w->start == w->end)
         w->start = w->end = 0;
     else if (w->end == w->in_size)
@@ -135,13 +145,14 @@ enum wire_status wire_fill(struct wire *w, int64_t deadline)
     if (w->end == w->in_size)
         return WIRE_TOOLONG;
 
-    if (!w->eager && !w->transport.pending(w->transport.ctx)) {
+    if (!w->eager && !w->foreseen && !w->transport.pending(w->transport.ctx)) {
         enum wire_status s = wait_one(w, POLLIN, deadline);
         if (s != WIRE_OK)
             return s;
     }
     for (;;) {
-        ssize_t n = w->transport.read(w->transport.ctx, w->in + w->end, w->in_size - w->end);
+        ssize_t n = w->foreseen ? w->end_seen : read_more(w);
+        w->foreseen = false;
         if (n > 0) {
             w->end += (size_t)n;
             w->received += (uint64_t)n;
@@ -312,15 +323,43 @@ enum wire_status wire_printf(struct wire *w, int64_t deadline, const char *forma
     return wire_put(w, text, (size_t)n, deadline);
 }
 
-static bool holds_something(const struct wire *w)
+/* Under TLS a descriptor can be readable for what is no reader's business: the session tickets
+ * that servers send after the handshake, an update of keys. Who took that for a reply would wait
+ * for one. So what is there is read; bytes stay in the buffer, and an end is kept for the next
+ * read. */
+static bool look_ahead(struct wire *w)
 {
-    return w->end > w->start || w->transport.pending(w->transport.ctx);
+    if (w->start == w->end)
+        w->start = w->end = 0;
+    ssize_t n = read_more(w);
+    if (n > 0) {
+        w->end += (size_t)n;
+        w->received += (uint64_t)n;
+        w->fresh = true;
+        take_pending(w);
+        return true;
+    }
+    if (n == TRANSPORT_WANT_READ || n == TRANSPORT_WANT_WRITE) {
+        (void)w->transport.flush(w->transport.ctx); /* an answer that TLS may have given */
+        return false;
+    }
+    w->end_seen = n;
+    w->foreseen = true;
+    return true;
 }
 
-bool wire_readable(const struct wire *w)
+/* `polled`: the descriptor is readable. */
+static bool holds_something(struct wire *w, bool polled)
+{
+    if (w->end > w->start || w->foreseen)
+        return true;
+    return (polled || w->transport.pending(w->transport.ctx)) && look_ahead(w);
+}
+
+bool wire_readable(struct wire *w)
 {
     struct pollfd fd = {.fd = w->transport.fd, .events = POLLIN};
-    return holds_something(w) || poll(&fd, 1, 0) > 0;
+    return holds_something(w, false) || (poll(&fd, 1, 0) > 0 && holds_something(w, true));
 }
 
 enum wire_status wire_wait_either(struct wire *a, bool *a_ready, struct wire *b, bool *b_ready,
@@ -332,22 +371,17 @@ enum wire_status wire_wait_either(struct wire *a, bool *a_ready, struct wire *b,
     if (s != WIRE_OK)
         return s;
 
-    *a_ready = holds_something(a);
-    *b_ready = holds_something(b);
-    if (*a_ready || *b_ready)
-        return WIRE_OK;
-
     struct pollfd fds[3] = {{.fd = a->transport.fd, .events = POLLIN},
                             {.fd = b->transport.fd, .events = POLLIN}};
-    s = wire_poll(fds, 2, a->cancel_fd, deadline);
-    if (s != WIRE_OK)
-        return s;
-    *a_ready = fds[0].revents != 0;
-    *b_ready = fds[1].revents != 0;
-    /* poll has just told that these bytes are there; asking it again would be a wasted call */
-    a->eager = a->eager || *a_ready;
-    b->eager = b->eager || *b_ready;
-    return WIRE_OK;
+    for (;;) {
+        *a_ready = holds_something(a, fds[0].revents != 0);
+        *b_ready = holds_something(b, fds[1].revents != 0);
+        if (*a_ready || *b_ready)
+            return WIRE_OK;
+        s = wire_poll(fds, 2, a->cancel_fd, deadline);
+        if (s != WIRE_OK)
+            return s;
+    }
 }
 
 const char *wire_status_text(enum wire_status status)

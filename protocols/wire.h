@@ -71,6 +71,9 @@ struct wire {
     uint64_t received, sent; /* bytes, in all, as this wire's user sees them */
     int cancel_fd;           /* -1: none */
     bool eager;              /* the last read was large: try to read before poll */
+    bool fresh;              /* a look ahead has found bytes that no fill has told of */
+    bool foreseen;           /* a look ahead has found `end_seen`, which the next read will give */
+    ssize_t end_seen;
 };
 
 /* One received line. `data` borrows from the wire until its next call. */
@@ -102,8 +105,9 @@ bool wire_has_line(const struct wire *w);
 /* Waits for at least one more byte and reads what is there. WIRE_TOOLONG: the buffer is full. */
 enum wire_status wire_fill(struct wire *w, int64_t deadline);
 
-/* True when something was received that has not been consumed, or an end; does not wait. */
-bool wire_readable(const struct wire *w);
+/* True when something was received that has not been consumed, or an end; does not wait. What TLS
+ * says for itself (a session ticket) is not something. */
+bool wire_readable(struct wire *w);
 
 /* What is buffered, and taking `n` bytes of it. */
 size_t wire_buffered(const struct wire *w, const char **data);

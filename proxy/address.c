@@ -102,6 +102,15 @@ bool address_is_same(const char *a, const char *b)
     return strcasecmp(host_a, host_b) == 0;
 }
 
+bool address_host(const char *text, char *out, size_t size)
+{
+    struct parts p;
+    char error[128];
+    if (text[0] == '/' || !split(text, &p, error, sizeof error))
+        return false;
+    return (size_t)snprintf(out, size, "%s", p.host[0] != '\0' ? p.host : "localhost") < size;
+}
+
 bool address_is_literal(const char *text)
 {
     struct in6_addr any;

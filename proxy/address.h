@@ -23,6 +23,8 @@ bool address_has_port(const char *text, uint16_t port);
 bool address_is_same(const char *a, const char *b);
 /* True for an IPv4 or IPv6 address without a port. */
 bool address_is_literal(const char *text);
+/* The host of [host:]port, localhost where none is given. False: it is a path, or does not fit. */
+bool address_host(const char *text, char *out, size_t size);
 /* True for /path, localhost, and the literal addresses of the loopback network. */
 bool address_is_local(const char *text);
 

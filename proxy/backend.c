@@ -55,6 +55,7 @@ bool backends_resolve(struct backends *b, const struct service *s, char *error, 
             snprintf(error, size, "%s: connect: %s", v->where, reason);
             return false;
         }
+        memset(b->entries + b->count, (int)i, n);
         b->any_path = b->any_path || v->text[0] == '/';
         b->count += n;
     }

@@ -17,6 +17,7 @@ enum { BACKENDS_MAX = 64 }; /* addresses of one service */
 
 struct backends {
     struct address addresses[BACKENDS_MAX];
+    unsigned char entries[BACKENDS_MAX]; /* which entry of `connect` each address is of */
     size_t count;
     struct address local; /* len 0: any */
     bool any_path;        /* at least one is a Unix socket */

@@ -13,6 +13,7 @@
 
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/demand.h"
 #include "proxy/environment.h"
 #include "proxy/log.h"
 #include "proxy/options.h"
@@ -71,6 +72,7 @@ void config_init(struct config *c)
 
 static void finish_service(struct service *s)
 {
+    demands_finish(s);
     options_finish(s, SCOPE_SERVICE);
     for (size_t i = 0; i < s->hide.count; i++)
         pattern_destroy(s->hide.items[i]);
@@ -209,6 +211,27 @@ const char *config_where(const struct config *c, const struct service *s, const 
             found = o->where;
     }
     return found;
+}
+
+enum config_origin config_origin(const struct config *c, const struct service *s,
+                                 const char *option)
+{
+    enum config_origin found = ORIGIN_NOWHERE;
+    for (size_t i = 0; i < c->n_origins; i++) {
+        const struct origin *o = &c->origins[i];
+        if (strcasecmp(o->row->name, option) != 0)
+            continue;
+        if (o->service == (int)(s - c->services))
+            return ORIGIN_SECTION;
+        if (o->service == -1)
+            found = ORIGIN_DEFAULTS;
+    }
+    return found;
+}
+
+bool service_is_bundle(const struct service *s)
+{
+    return s->sni != NULL && !s->client;
 }
 
 static void set_option(struct parser *p, const char *name, const char *value)
@@ -384,7 +407,7 @@ static void check_taken(struct config *c, const struct service *s)
 {
     for (const struct service *other = c->services; other < s; other++)
         for (size_t i = 0; i < s->accept.count; i++)
-            for (size_t k = 0; other->sni == NULL && k < other->accept.count; k++)
+            for (size_t k = 0; !service_is_bundle(other) && k < other->accept.count; k++)
                 if (address_is_same(s->accept.items[i].text, other->accept.items[k].text))
                     config_error(c, s->accept.items[i].where,
                                  "accept = %s: [%s] listens there already, see %s",
@@ -448,7 +471,7 @@ static void check_key_file(struct config *c, const struct value *v)
 
 static void check_certificates(struct config *c, const struct service *s)
 {
-    if (s->cert.count == 0 && s->tls_level != TLS_LEVEL_NONE)
+    if (s->cert.count == 0 && s->tls_level != TLS_LEVEL_NONE && !s->client)
         config_error(c, s->where, "[%s] needs cert = FILE (and key = FILE) to offer TLS", s->name);
     if (s->key.count > s->cert.count)
         config_error(c, s->key.items[s->cert.count].where,
@@ -606,13 +629,13 @@ static void check_accept(struct config *c, const struct service *s)
 
 static void check_combinations(struct config *c, const struct service *s)
 {
-    if (s->client)
-        config_error(c, config_where(c, s, "client"), "client = yes is not in this version");
     check_accept(c, s);
     if (s->connect.count == 0 && s->exec == NULL)
         config_error(c, s->where,
                      "[%s] needs connect = [HOST:]PORT, where the backend is, or exec = PROGRAM",
                      s->name);
+    if (s->client)
+        return;
     if (s->implicit_tls != IMPLICIT_NO && s->tls_level == TLS_LEVEL_NONE)
         config_error(c, s->where,
                      "[%s] tlsLevel = none and TLS from the first byte exclude each other",
@@ -637,7 +660,8 @@ static void resolve_sni(struct config *c, struct service *s)
     s->sni_pattern = colon + 1;
     for (size_t i = 0; i < c->n_services; i++)
         if (strncasecmp(c->services[i].name, s->sni, (size_t)(colon - s->sni)) == 0 &&
-            c->services[i].name[colon - s->sni] == '\0' && c->services[i].sni == NULL)
+            c->services[i].name[colon - s->sni] == '\0' && !service_is_bundle(&c->services[i]) &&
+            !c->services[i].client)
             s->sni_service = &c->services[i];
     if (s->sni_service == NULL)
         config_error(c, s->where, "[%s] sni: there is no service [%.*s]", s->name,
@@ -648,12 +672,24 @@ static void resolve_sni(struct config *c, struct service *s)
         config_error(c, s->where, "[%s] sni: accept belongs into the service it names", s->name);
 }
 
+/* A level before the sections is for services of the same side: what a server may do without must
+ * not loosen what a client demands. */
+static void settle_level(const struct config *c, struct service *s)
+{
+    enum config_origin from = config_origin(c, s, "tlsLevel");
+    s->level_given =
+        from == ORIGIN_SECTION || (from == ORIGIN_DEFAULTS && s->client == c->defaults.client);
+    if (!s->level_given)
+        s->tls_level = s->client ? LEVEL_SECURE : LEVEL_MAY;
+}
+
 static void check_service(struct config *c, struct service *s)
 {
-    if (s->sni != NULL) {
+    if (service_is_bundle(s)) {
         resolve_sni(c, s);
         return;
     }
+    settle_level(c, s);
     check_protocol(c, s);
     check_addresses(c, s);
     check_taken(c, s);
@@ -663,7 +699,12 @@ static void check_service(struct config *c, struct service *s)
     check_certificates(c, s);
     check_trace(c, s);
     check_combinations(c, s);
-    check_identity(c, s);
+    if (s->client)
+        demands_make(c, s);
+    else
+        demands_forbid(c, s);
+    if (!s->client)
+        check_identity(c, s);
 }
 
 /* A daemon leaves the directory that it was started from. */

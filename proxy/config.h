@@ -13,6 +13,7 @@
 #include "proxy/address.h"
 #include "proxy/arguments.h"
 
+struct demand;
 struct option_row;
 
 /* What a repeatable option was given, each with "file:line". */
@@ -39,10 +40,12 @@ enum no_accept { NO_ACCEPT_ERROR, NO_ACCEPT_WARNING, NO_ACCEPT_FINE };
 struct service {
     char *name, *where;
     struct values accept, connect, cert, key, ocsp_staple, hide_capability, accept_proxy;
-    char *protocol_name, *ca_file, *priority, *local, *sni;
+    struct values check_host, check_ip, check_email, verify_peer, tls_policy;
+    char *protocol_name, *ca_file, *ca_path, *crl_file, *priority, *local, *sni;
+    char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c */
     char *exec, *exec_args, *exec_user;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
-    int trace;
+    int trace, fall_back;
     int implicit_tls_wait_ms;
     int identity, reconnect;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
@@ -56,6 +59,9 @@ struct service {
     struct pattern_list hide;            /* hide_capability, compiled */
     struct argument_list exec_arguments; /* exec_args, split; the program's path without them */
     struct network_list balancers;       /* accept_proxy, parsed */
+    bool level_given;                    /* tls_level was said, for services of this side */
+    struct demand *demands;              /* client = yes: one for each `connect` (demand.h) */
+    size_t n_demands;
 };
 
 /* Where an option was set. */
@@ -66,7 +72,8 @@ struct origin {
 };
 
 struct config {
-    char *setuid_name, *setgid_name, *chroot_dir, *pid_file, *output, *ident, *hostname, *debug;
+    char *setuid_name, *setgid_name, *chroot_dir, *pid_file, *output, *ident, *hostname, *debug,
+        *tls_memory;
     int foreground, syslog, log_mode, timeout_drain, keepers;
 
     int log_level, log_facility; /* from debug */
@@ -101,6 +108,14 @@ bool config_check(struct config *c);
 
 /* Prints everything with its effective value, in a form that config_read takes. */
 void config_show(const struct config *c, FILE *out);
+
+/* Where the option of that name was set for the service. */
+enum config_origin { ORIGIN_NOWHERE, ORIGIN_DEFAULTS, ORIGIN_SECTION };
+enum config_origin config_origin(const struct config *c, const struct service *s,
+                                 const char *option);
+
+/* True for a section that only adds certificates to another (sni = SERVICE:PATTERN). */
+bool service_is_bundle(const struct service *s);
 
 /* "file:line" where the option of that name was set for the service (NULL: for the program), or
  * where its section begins. Borrowed. */

@@ -19,7 +19,9 @@ enum {
 
 static struct policy policy_of(const struct config *c, const struct service *s)
 {
-    return (struct policy){.tls_level = (enum tls_level)s->tls_level,
+    /* of a client service each destination has its own level; see upstream_set */
+    return (struct policy){.tls_level =
+                               s->client ? TLS_LEVEL_ENCRYPT : (enum tls_level)s->tls_level,
                            .auth_before_tls = s->auth_before_tls,
                            .bare_newline = (enum bare_newline)s->bare_newline,
                            .trace = s->trace,
@@ -106,7 +108,8 @@ static bool make_pools(struct generation *g, char *error, size_t size)
     const struct config *c = g->config;
     g->pools = memory_alloc(c->n_services * sizeof *g->pools);
     for (size_t i = 0; i < c->n_services; i++)
-        if (c->services[i].sni == NULL && (c->only == NULL || c->only == &c->services[i]) &&
+        if (!service_is_bundle(&c->services[i]) &&
+            (c->only == NULL || c->only == &c->services[i]) &&
             !make_pool(g, &c->services[i], error, size))
             return false;
     for (size_t i = 0; i < g->n_pools; i++)
@@ -161,6 +164,7 @@ static void use_keys(struct generation *g, struct keyset *k)
     g->keys = k;
     for (size_t i = 0; i < g->n_pools; i++) {
         g->pools[i].tls = k->services[i].tls;
+        g->pools[i].destinations = k->services[i].destinations;
         g->pools[i].request_fd = k->services[i].request_fds[0];
         atomic_store(&g->pools[i].stats->keys_ready, true);
     }

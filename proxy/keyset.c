@@ -43,6 +43,7 @@ static struct key_source source_of(const struct service *from, size_t i)
     return (struct key_source){.cert_file = from->cert.items[i].text,
                                .key_file = has_key ? from->key.items[i].text : NULL,
                                .ocsp_file = has_staple ? from->ocsp_staple.items[i].text : NULL,
+                               .for_client = from->client,
                                .cert_where = from->cert.items[i].where,
                                .key_where =
                                    has_key ? from->key.items[i].where : from->cert.items[i].where,
@@ -88,6 +89,16 @@ static uint64_t stamp_file(uint64_t hash, const char *path)
     return mix(hash, (uint64_t)st.st_mtim.tv_nsec);
 }
 
+static uint64_t stamp_trust(uint64_t hash, const struct service *s)
+{
+    for (size_t i = 0; i < s->n_demands; i++) {
+        hash = stamp_file(hash, s->demands[i].ca_file);
+        hash = stamp_file(hash, s->demands[i].ca_path);
+        hash = stamp_file(hash, s->demands[i].crl_file);
+    }
+    return hash;
+}
+
 /* A number that differs when any of the files was written or replaced. */
 static uint64_t stamp_all(const struct keyset *k)
 {
@@ -101,6 +112,7 @@ static uint64_t stamp_all(const struct keyset *k)
         }
         free(s.items);
         free(s.patterns);
+        hash = stamp_trust(hash, k->services[i].service);
     }
     return hash;
 }
@@ -272,6 +284,13 @@ static bool make_tls(struct keyset *k, const struct ticket_key *ticket_key, char
     for (size_t i = 0; i < k->n_services; i++) {
         struct service_keys *s = &k->services[i];
         char reason[256];
+        if (s->service->client) {
+            s->destinations =
+                destinations_create(k->plan.config, s->service, s->creds, error, size);
+            if (s->destinations == NULL)
+                return false;
+            continue;
+        }
         if (creds_count(s->creds) == 0)
             continue;
         const struct tls_params params = {
@@ -355,6 +374,7 @@ void keyset_destroy(struct keyset *k, bool wait)
     for (size_t i = 0; i < k->n_services; i++) {
         struct service_keys *s = &k->services[i];
         tls_setup_destroy(s->tls);
+        destinations_destroy(s->destinations);
         creds_destroy(s->creds);
         child_close(&s->request_fds[0]);
         child_close(&s->request_fds[1]);

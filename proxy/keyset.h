@@ -16,16 +16,18 @@
 #include "certs/tickets.h"
 #include "certs/tls.h"
 #include "proxy/config.h"
+#include "proxy/destination.h"
 #include "proxy/jail.h"
 
 enum { KEEPERS_MAX = 64 };
 
 /* Of one service. */
 struct service_keys {
-    const struct service *service; /* borrowed */
-    struct creds *creds;           /* empty: no certificate */
-    struct tls_setup *tls;         /* NULL: no certificate, so no TLS */
-    int request_fds[2];            /* to the keepers: [0] is the workers' end, [1] the keepers' */
+    const struct service *service;     /* borrowed */
+    struct creds *creds;               /* empty: no certificate */
+    struct tls_setup *tls;             /* NULL: no certificate, so no TLS; or client = yes */
+    struct destinations *destinations; /* client = yes; NULL: not so */
+    int request_fds[2]; /* to the keepers: [0] is the workers' end, [1] the keepers' */
 };
 
 /* What a keyset is made from; everything is borrowed for its life. */

@@ -115,10 +115,10 @@ static bool has_accept_for(const struct service *s, const struct inherited *from
 static const struct service *find_owner(const struct config *c, const struct inherited *from)
 {
     for (size_t i = 0; i < c->n_services; i++)
-        if (c->services[i].sni == NULL && strcasecmp(c->services[i].name, from->name) == 0)
+        if (!service_is_bundle(&c->services[i]) && strcasecmp(c->services[i].name, from->name) == 0)
             return &c->services[i];
     for (size_t i = 0; i < c->n_services; i++)
-        if (c->services[i].sni == NULL && has_accept_for(&c->services[i], from))
+        if (!service_is_bundle(&c->services[i]) && has_accept_for(&c->services[i], from))
             return &c->services[i];
     return NULL;
 }

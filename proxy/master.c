@@ -22,6 +22,7 @@
 #include "proxy/notify.h"
 #include "proxy/pidfile.h"
 #include "proxy/title.h"
+#include "proxy/tlsmemory.h"
 #include "proxy/worker.h"
 
 enum {
@@ -63,8 +64,9 @@ struct master {
     size_t n_children;          /* places up to the last one in use */
     size_t max_children;
     unsigned timeout_drain; /* seconds */
-    char news[160];         /* told when it holds for every client; "": none */
-    int64_t news_due;       /* or then */
+    struct tls_memory tls_memory;
+    char news[160];   /* told when it holds for every client; "": none */
+    int64_t news_due; /* or then */
 };
 
 static int64_t now(void)
@@ -390,6 +392,17 @@ static void look_for_new_files(struct master *m)
         log_error("certificates have changed and cannot be used, the old ones stay: %s", error);
 }
 
+static void remember_offers(struct master *m)
+{
+    for (size_t i = 0; i < m->current->n_pools; i++) {
+        const struct pool *p = &m->current->pools[i];
+        for (size_t n = 0; p->destinations != NULL && n < p->destinations->count; n++)
+            tls_memory_note(&m->tls_memory, p->service->name, p->destinations->items[n].name,
+                            stats_take_offer(p->stats, n), time(NULL));
+    }
+    tls_memory_save(&m->tls_memory);
+}
+
 static void renew_ticket_key(struct master *m)
 {
     if (now() - m->ticket_born < (int64_t)TICKET_KEY_SECONDS * 1000)
@@ -551,7 +564,8 @@ static struct generation *prepare(struct master *m, char *error, size_t size)
         return NULL;
     }
     struct generation *g = generation_create(c, &m->common, error, size);
-    if (g != NULL && generation_listen(g, m->current, error, size))
+    if (g != NULL && tls_memory_use(&m->tls_memory, c->tls_memory, error, size) &&
+        generation_listen(g, m->current, error, size))
         return g;
     generation_destroy(g, true);
     (void)adopt_log(m, m->current->config);
@@ -674,6 +688,7 @@ static void tick(struct master *m)
     look_for_new_files(m);
     look_for_syslog(m);
     look_after_old_keepers(m);
+    remember_offers(m);
     signal_outdated(m, true);
 }
 
@@ -817,7 +832,7 @@ static int set_up(struct master *m, struct config *c, struct activation *handed,
         return EX_OSERR;
     }
     m->current = generation_create(c, &m->common, error, size);
-    if (m->current == NULL)
+    if (m->current == NULL || !tls_memory_use(&m->tls_memory, c->tls_memory, error, size))
         return EX_CONFIG;
     if (!block_signals(m)) { /* before the pid file invites them */
         snprintf(error, size, "signals: %s", strerror(errno));
@@ -853,6 +868,7 @@ static void take_down(struct master *m)
     if (m->pid_file != NULL) /* last: who waits for our end looks at this file */
         pidfile_remove(m->pid_file, &m->pid_fd);
     free(m->pid_file);
+    tls_memory_finish(&m->tls_memory);
 }
 
 int master_run(struct config *c, const char *file, struct activation *handed, int ready_fd)

@@ -153,10 +153,10 @@ const struct service *oneshot_choose(const struct config *c, const char *name,
     const struct service *found = NULL;
     size_t n = 0, n_all = 0;
     for (size_t i = 0; i < c->n_services; i++)
-        n_all += c->services[i].sni == NULL;
+        n_all += !service_is_bundle(&c->services[i]);
     for (size_t i = 0; i < c->n_services; i++) {
         const struct service *s = &c->services[i];
-        if (s->sni != NULL ||
+        if (service_is_bundle(s) ||
             (name != NULL ? strcasecmp(name, s->name) != 0 : n_all > 1 && !is_at(s, local)))
             continue;
         found = s;

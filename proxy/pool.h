@@ -10,6 +10,7 @@
 #include "protocols/protocol.h"
 #include "proxy/backend.h"
 #include "proxy/config.h"
+#include "proxy/destination.h"
 #include "proxy/jail.h"
 #include "proxy/listen.h"
 #include "proxy/program.h"
@@ -27,11 +28,12 @@ struct pool {
     struct listeners listeners;
     struct stats *stats;
     /* Those of the current keyset, borrowed: */
-    struct tls_setup *tls; /* NULL: no TLS */
-    int request_fd;        /* the workers' end of the socket to the keepers */
-    int notify_fd;         /* eventfd: "fewer idle workers than you may want" */
-    int cancel_fd;         /* readable when sessions have to end now */
-    int spawn_fds[2];      /* to the spawner: [0] is the workers' end; -1 without a program */
+    struct tls_setup *tls;             /* NULL: no TLS */
+    struct destinations *destinations; /* client = yes; NULL: not so */
+    int request_fd;                    /* the workers' end of the socket to the keepers */
+    int notify_fd;                     /* eventfd: "fewer idle workers than you may want" */
+    int cancel_fd;                     /* readable when sessions have to end now */
+    int spawn_fds[2]; /* to the spawner: [0] is the workers' end; -1 without a program */
     /* Waits until the keys are loaded; false: they cannot be, which has been logged. NULL: they
      * are. */
     bool (*await_keys)(void *ctx);

@@ -117,7 +117,9 @@ enum pump_end pump_run(const struct pump *p)
         if (down.why == WIRE_IO)
             return down.sink_failed ? PUMP_LOST_CLIENT : PUMP_LOST_BACKEND;
         if (drained(&down))
-            return up.why == WIRE_TRUNCATED ? PUMP_TRUNCATED : PUMP_DONE;
+            return up.why == WIRE_TRUNCATED     ? PUMP_TRUNCATED
+                   : down.why == WIRE_TRUNCATED ? PUMP_BACKEND_TRUNCATED
+                                                : PUMP_DONE;
         if (moved) {
             deadline = wire_deadline(p->idle_seconds);
             continue;

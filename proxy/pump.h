@@ -8,9 +8,10 @@
 #include "protocols/wire.h"
 
 enum pump_end {
-    PUMP_DONE,      /* the backend has said its end, and the client has all of it */
-    PUMP_TRUNCATED, /* the client ended without a close_notify */
-    PUMP_TIMEOUT,   /* nothing moved for idle_seconds */
+    PUMP_DONE,              /* the backend has said its end, and the client has all of it */
+    PUMP_TRUNCATED,         /* the client ended without a close_notify */
+    PUMP_BACKEND_TRUNCATED, /* the same of the backend; the client has what came of it */
+    PUMP_TIMEOUT,           /* nothing moved for idle_seconds */
     PUMP_CANCELLED,
     PUMP_LOST_CLIENT,
     PUMP_LOST_BACKEND,

@@ -12,15 +12,18 @@
 #include <unistd.h>
 
 #include "proxy/child.h"
+#include "proxy/handshake.h"
 #include "proxy/identity.h"
 #include "proxy/log.h"
 #include "proxy/pump.h"
 #include "proxy/transport.h"
+#include "proxy/upstream.h"
 
 enum {
     GOODBYE_SECONDS = 10,          /* for the last bytes to a client */
     HEADER_SECONDS = 10,           /* for a balancer to say who the client is, and for us */
     REFUSED_SECONDS = 2,           /* for a client that was not served to close */
+    SORRY_MAX = 200,               /* bytes of a reason that is told to a client */
     LINGER_MAX = 64 * 1024 * 1024, /* bytes of a client that talks on after we have closed */
 };
 
@@ -36,7 +39,9 @@ struct session {
     int client_fd, backend_fd;             /* -1: none */
     int line_fd;                           /* to the spawner, until the session is over; -1 */
     struct wire client, backend;
-    struct tls *tls;
+    struct tls *tls;          /* the client's */
+    struct upstream upstream; /* client = yes: TLS of the server */
+    struct policy policy;
     struct dialogue dialogue;
     char literal[ADDRESS_LITERAL_MAX]; /* the client's address, for dialogue.client_facts */
     enum dialogue_end end;
@@ -85,14 +90,15 @@ static void summarize(const struct session *s)
 {
     struct tls_info tls = {.version = "-", .cipher = "-", .group = "-", .sni = "-", .alpn = "-"};
     const struct dialogue *d = &s->dialogue;
-    char sni[128], alpn[32], id[IDENTITY_ID_MAX + 1];
+    char sni[128], alpn[32], id[IDENTITY_ID_MAX + 1], server[UPSTREAM_DESCRIPTION];
     int64_t ms = wire_now() - s->began;
     if (s->tls != NULL)
         tls_get_info(s->tls, &tls);
+    upstream_describe(&s->upstream, d->offered_tls, server, sizeof server);
     log_notice(
         "service=%s client=%s%s%s%s%s backend=%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
         "alpn=%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
-        "seconds=%lld.%03lld%s%s%s",
+        "seconds=%lld.%03lld%s%s%s%s",
         s->pool->service->name, s->peer->text, s->via != NULL ? " via=" : "",
         s->via != NULL ? s->via->text : "", s->id_len > 0 ? " id=" : "",
         as_word(s->id, id, sizeof id), s->backend_address != NULL ? s->backend_address->text : "-",
@@ -100,8 +106,8 @@ static void summarize(const struct session *s)
         as_word(tls.sni, sni, sizeof sni), as_word(tls.alpn, alpn, sizeof alpn), end_word(s->end),
         d->step, d->tally.senders, d->tally.recipients, d->tally.messages,
         (unsigned long long)s->client.received, (unsigned long long)s->client.sent,
-        (long long)(ms / 1000), (long long)(ms % 1000), d->reason[0] != '\0' ? " reason=\"" : "",
-        d->reason, d->reason[0] != '\0' ? "\"" : "");
+        (long long)(ms / 1000), (long long)(ms % 1000), server,
+        d->reason[0] != '\0' ? " reason=\"" : "", d->reason, d->reason[0] != '\0' ? "\"" : "");
 }
 
 /* ---- who the client is ---- */
@@ -211,24 +217,12 @@ static bool introduce_client(struct session *s)
 
 /* ---- TLS ---- */
 
-/* Steps through the handshake, waiting in between. */
 static bool handshake(struct session *s)
 {
     int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_handshake);
-    enum wire_status status = WIRE_OK;
-    enum tls_result r;
-    while ((r = tls_handshake(s->tls)) != TLS_OK && status == WIRE_OK) {
-        if (r != TLS_WANT_READ && r != TLS_WANT_WRITE) {
-            finish_with(s, DIALOGUE_LOST, "TLS handshake failed: %s", tls_error(s->tls));
-            return false;
-        }
-        struct pollfd fds[2] = {
-            {.fd = s->client_fd, .events = r == TLS_WANT_READ ? POLLIN : POLLOUT}};
-        status = wire_poll(fds, 1, s->pool->cancel_fd, deadline);
-    }
-    if (r != TLS_OK)
-        finish_with(s, DIALOGUE_LOST, "TLS handshake failed: client %s", wire_status_text(status));
-    return r == TLS_OK;
+    s->end = DIALOGUE_LOST;
+    return handshake_run(s->tls, s->client_fd, "client", s->pool->cancel_fd, deadline,
+                         s->dialogue.reason, sizeof s->dialogue.reason);
 }
 
 /* Strings live as long as the TLS session. */
@@ -287,6 +281,8 @@ static bool client_begins_with_tls(const struct session *s)
 
 static bool begins_with_tls(const struct session *s)
 {
+    if (s->pool->service->client)
+        return false; /* its word is for the server */
     switch ((enum implicit_tls)s->pool->service->implicit_tls) {
     case IMPLICIT_NO:
         return false;
@@ -324,6 +320,21 @@ static bool keys_are_loaded(struct session *s, bool tls_first)
     if (!tls_first)
         tell_sorry(s, "Mail server is not configured, try again later");
     return false;
+}
+
+/* Whoever has been reached before is asked again: the client has seen its greeting. */
+static unsigned first_backend(const struct session *s)
+{
+    if (s->backend_address != NULL)
+        return (unsigned)(s->backend_address - s->pool->backends.addresses);
+    return s->pool->service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1)
+                                                     : 0;
+}
+
+static const struct destination *destination_of(const struct session *s)
+{
+    size_t n = (size_t)(s->backend_address - s->pool->backends.addresses);
+    return &s->pool->destinations->items[s->pool->backends.entries[n]];
 }
 
 static int connect_socket(struct session *s, unsigned first, char *error, size_t size)
@@ -364,27 +375,63 @@ static bool connect_backend(struct session *s, unsigned first)
     }
     struct transport t = transport_of_fd(&s->backend_fd);
     wire_init(&s->backend, &t, s->pool->cancel_fd);
+    if (s->pool->service->client)
+        upstream_set(&s->upstream, destination_of(s), &s->policy);
     return introduce_client(s);
 }
 
 static bool reach_backend(struct session *s)
 {
-    bool in_turn = s->pool->service->failover == FAILOVER_RR;
-    if (connect_backend(s, in_turn ? atomic_fetch_add(&s->pool->stats->turn, 1) : 0))
+    if (connect_backend(s, first_backend(s)))
         return true;
     tell_sorry(s, "Mail server cannot be reached, try again later");
     return false;
 }
 
-/* The same backend first: it is the one whose greeting the client has seen. */
 static bool dialogue_renew_backend(struct dialogue *d)
 {
     struct session *s = d->session;
-    size_t first = (size_t)(s->backend_address - s->pool->backends.addresses);
+    const struct destination *before = s->upstream.to;
+    upstream_drop(&s->upstream);
+    d->server_tls_active = false;
     close(s->backend_fd);
+    s->backend_fd = -1;
     child_close(&s->line_fd);
     wire_finish(&s->backend);
-    return connect_backend(s, (unsigned)first);
+    if (!connect_backend(s, first_backend(s)))
+        return false;
+    if (s->upstream.to == before)
+        return true;
+    /* What may go in clear to the one may not to the other. */
+    finish_with(s, DIALOGUE_LOST, "backend cannot be reached a second time");
+    return false;
+}
+
+static enum tls_outcome dialogue_secure(struct dialogue *d)
+{
+    struct session *s = d->session;
+    int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_handshake);
+    if (deadline > d->pretls_deadline)
+        deadline = d->pretls_deadline;
+    enum tls_outcome outcome =
+        upstream_secure(&s->upstream, &s->backend, deadline, d->reason, sizeof d->reason);
+    d->server_tls_active = outcome != OUTCOME_BROKEN;
+    return outcome;
+}
+
+/* TLS from the first byte towards the server: nothing has been said yet by anybody. */
+static bool secure_at_once(struct session *s)
+{
+    struct dialogue *d = &s->dialogue;
+    char text[SORRY_MAX + 1];
+    d->step = "TLS handshake with the backend";
+    enum tls_outcome outcome = dialogue_secure(d);
+    if (outcome == OUTCOME_SECURED)
+        return true;
+    s->end = outcome == OUTCOME_UNTRUSTED ? DIALOGUE_REFUSED : DIALOGUE_LOST;
+    snprintf(text, sizeof text, "%.*s", SORRY_MAX, d->reason);
+    tell_sorry(s, text);
+    return false;
 }
 
 static void end_client(void *ctx)
@@ -400,6 +447,7 @@ static void end_client(void *ctx)
 static void end_backend(void *ctx)
 {
     struct session *s = ctx;
+    upstream_bye(&s->upstream);
     (void)shutdown(s->backend_fd, SHUT_WR);
 }
 
@@ -418,6 +466,9 @@ static void run_pump(struct session *s)
         break;
     case PUMP_TRUNCATED:
         finish_with(s, DIALOGUE_LOST, "client closed without a TLS close_notify (truncated?)");
+        break;
+    case PUMP_BACKEND_TRUNCATED:
+        finish_with(s, DIALOGUE_LOST, "backend closed without a TLS close_notify (truncated?)");
         break;
     case PUMP_TIMEOUT:
         finish_with(s, DIALOGUE_LOST, "nothing moved for %d seconds",
@@ -440,7 +491,10 @@ static void serve(struct session *s)
     const struct protocol *p = s->pool->service->protocol;
     address_smtp_literal(s->peer, s->literal);
     s->dialogue.client_facts.address = s->literal;
-    s->end = p != NULL ? p->serve(&s->dialogue) : DIALOGUE_PUMP;
+    if (p == NULL)
+        s->end = DIALOGUE_PUMP;
+    else
+        s->end = s->pool->service->client ? p->request(&s->dialogue) : p->serve(&s->dialogue);
     if (s->end == DIALOGUE_PUMP)
         run_pump(s);
 }
@@ -469,8 +523,12 @@ static void run(struct session *s, const struct admission *admission)
         tell_sorry(s, refusal);
         return;
     }
-    if (reach_backend(s) && keys_are_loaded(s, false))
-        serve(s);
+    if (!reach_backend(s) || !keys_are_loaded(s, false))
+        return;
+    if (s->pool->service->client && s->pool->service->implicit_tls == IMPLICIT_YES &&
+        !secure_at_once(s))
+        return;
+    serve(s);
 }
 
 /* ---- closing ---- */
@@ -496,8 +554,10 @@ static void linger(struct session *s)
 
 static void close_both(struct session *s)
 {
-    if (s->backend_fd >= 0)
+    if (s->backend_fd >= 0) {
+        upstream_bye(&s->upstream);
         close(s->backend_fd);
+    }
     child_close(&s->line_fd);
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
     if (s->dialogue.tls_active) {
@@ -512,6 +572,14 @@ static void close_both(struct session *s)
     close(s->client_fd);
 }
 
+/* For the memory of the master (tlsmemory.h). */
+static void note_offer(const struct session *s)
+{
+    if (s->upstream.to != NULL && s->dialogue.heard_offer)
+        stats_offer(s->pool->stats, (size_t)(s->upstream.to - s->pool->destinations->items),
+                    s->dialogue.offered_tls || s->upstream.secured ? OFFER_MADE : OFFER_MISSING);
+}
+
 void session_run(struct pool *pool, int fd, const struct address *peer,
                  const struct admission *admission)
 {
@@ -521,17 +589,19 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
                         .backend_fd = -1,
                         .line_fd = -1,
                         .end = DIALOGUE_LOST,
+                        .policy = pool->policy,
                         .refused = true,
                         .began = wire_now()};
     s.dialogue = (struct dialogue){
         .client = &s.client,
         .backend = &s.backend,
-        .policy = &pool->policy,
+        .policy = &s.policy,
         .step = "beginning",
         .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
         .clock = time,
         .tls_ready = dialogue_tls_ready,
         .start_tls = dialogue_start_tls,
+        .secure = dialogue_secure,
         .renew_backend = dialogue_renew_backend,
         .session = &s,
     };
@@ -540,7 +610,9 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
     run(&s, admission);
     close_both(&s);
     summarize(&s);
+    note_offer(&s);
     tls_destroy(s.tls);
+    upstream_drop(&s.upstream);
     wire_finish(&s.client);
     wire_finish(&s.backend);
 }

@@ -400,7 +400,7 @@ static void take_signals(struct spawner *s)
         if (info.ssi_signo == SIGUSR1 && log_reopen() != 0)
             log_error_errno("the spawner cannot open the log file again");
     (void)log_follow_syslog(); /* the master has seen a new one, perhaps */
-    reap(s); /* several deaths can be one signal */
+    reap(s);                   /* several deaths can be one signal */
 }
 
 /* ---- the round ---- */

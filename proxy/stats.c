@@ -105,3 +105,17 @@ unsigned stats_count_client(const struct stats *s, const unsigned char client[16
             n++;
     return n;
 }
+
+void stats_offer(struct stats *s, size_t entry, enum offer offer)
+{
+    if (entry < OFFERS_MAX)
+        atomic_store(&s->offers[entry], (unsigned char)offer);
+}
+
+enum offer stats_take_offer(struct stats *s, size_t entry)
+{
+    if (entry >= OFFERS_MAX)
+        return OFFER_UNKNOWN;
+    unsigned char said = atomic_exchange(&s->offers[entry], (unsigned char)OFFER_UNKNOWN);
+    return said == OFFER_MADE || said == OFFER_MISSING ? (enum offer)said : OFFER_UNKNOWN;
+}

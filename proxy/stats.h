@@ -26,12 +26,17 @@ struct slot {
     char peer[64];            /* for the list of sessions */
 };
 
+/* client = yes: what the last session has heard of a destination, for tlsmemory.h. */
+enum offer { OFFER_UNKNOWN, OFFER_MADE, OFFER_MISSING };
+enum { OFFERS_MAX = 64 }; /* BACKENDS_MAX: no service has more destinations */
+
 /* Of one service. */
 struct stats {
-    atomic_uint idle, busy;        /* workers, as counted by themselves */
-    atomic_uint turn;              /* for failover = rr */
-    atomic_bool keys_ready;        /* there is a keeper, or will be at once */
-    atomic_uint_fast64_t sessions; /* since the start */
+    atomic_uint idle, busy;          /* workers, as counted by themselves */
+    atomic_uint turn;                /* for failover = rr */
+    atomic_bool keys_ready;          /* there is a keeper, or will be at once */
+    atomic_uint_fast64_t sessions;   /* since the start */
+    atomic_uchar offers[OFFERS_MAX]; /* enum offer, by entry of `connect` */
     size_t n_slots;
     struct slot slots[];
 };
@@ -54,6 +59,10 @@ void stats_session_rename(struct stats *s, int slot, const unsigned char client[
 /* The session is not one after all: it no longer counts. */
 void stats_session_refuse(struct stats *s, int slot);
 void stats_session_end(struct stats *s, int slot, enum slot_state next);
+
+/* A worker: what it has heard; the master: takes that away, and what nobody can say is UNKNOWN. */
+void stats_offer(struct stats *s, size_t entry, enum offer offer);
+enum offer stats_take_offer(struct stats *s, size_t entry);
 
 /* How many sessions that client has, this one included. */
 unsigned stats_count_client(const struct stats *s, const unsigned char client[16]);

@@ -239,7 +239,8 @@ class Snail(Client):
 
     def send(self, job):
         scheme = "smtps" if job.way == IMPLICIT else "smtp"
-        settings = ["v15-compat=yes", f"mta={scheme}://{job.host}:{job.port}", "smtp-use-starttls",
+        starttls = ["smtp-use-starttls"] if job.way == STARTTLS else []
+        settings = ["v15-compat=yes", f"mta={scheme}://{job.host}:{job.port}", *starttls,
                     "smtp-auth=none", f"tls-ca-file={job.ca}", "tls-ca-no-defaults",
                     "tls-verify=strict", f"from={SENDER}", "hostname=client.example.org",
                     "ttycharset=utf-8", "sendcharsets=utf-8", "mime-encoding=8b", "sendwait"]
@@ -253,9 +254,10 @@ class Nullmailer(Client):
     added = ("received",)
 
     def send(self, job):
-        tls = {STARTTLS: "--starttls", IMPLICIT: "--ssl"}[job.way]
-        self.root.write("/etc/nullmailer/remotes", f"{job.host} smtp --port={job.port} {tls}"
-                        f" --x509cafile={job.ca}\n")
+        tls = {STARTTLS: "--starttls", IMPLICIT: "--ssl", CLEAR: ""}[job.way]
+        trust = f"--x509cafile={job.ca}" if tls else ""
+        self.root.write("/etc/nullmailer/remotes",
+                        f"{job.host} smtp --port={job.port} {tls} {trust}\n")
         self.root.run("find", "/var/spool/nullmailer/queue", "-type", "f", "-delete")
         self.root.run("nullmailer-inject", "-f", SENDER, RCPT, input=lf(job.message))
         start = len(self.root.log)

@@ -7,6 +7,7 @@
     pki.issue(...)    any other leaf
 """
 
+import hashlib
 import re
 import subprocess
 import time
@@ -61,6 +62,9 @@ class Pki:
         self.sec1 = Leaf(self.ecdsa.cert, self._rewrite("ec", self.ecdsa.key), self.ecdsa.names)
         self.combined = self._combine(self.ecdsa)
         self.other_ca, self._other_key = self._authority("other-ca", "Foreign Authority")
+        self.foreign = self.issue("foreign", [NAME], issuer=(self.other_ca, self._other_key))
+        self.self_signed = self._self_signed("self-signed", NAME)
+        self.numbered = self.issue("numbered", ["elsewhere.example.org"], address="127.0.0.1")
 
     def _authority(self, stem, name):
         cert, key = self.dir / f"{stem}.pem", self.dir / f"{stem}-key.pem"
@@ -100,7 +104,8 @@ class Pki:
                 "-set_serial", str(self._serial), "-extfile", config, "-out", cert,
                 stdin=request)
 
-    def issue(self, stem, names, kind="ecdsa", address=None, chained=False, expired=False):
+    def issue(self, stem, names, kind="ecdsa", address=None, chained=False, expired=False,
+              issuer=None):
         """A new leaf for these names; chained puts an intermediate between it and the authority."""
         cert, key = self.dir / f"{stem}.pem", self.dir / f"{stem}-key.pem"
         openssl(*_KINDS[kind], "-out", key)
@@ -108,11 +113,19 @@ class Pki:
         alternatives = [f"DNS:{name}" for name in names] + ([f"IP:{address}"] if address else [])
         extensions = (f"subjectAltName={','.join(alternatives)}\nbasicConstraints=CA:FALSE\n"
                       "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n")
-        ca, ca_key = (self._inter_cert, self._inter_key) if chained else (self.ca, self.ca_key)
+        ca, ca_key = issuer or ((self._inter_cert, self._inter_key) if chained
+                                else (self.ca, self.ca_key))
         self._sign(cert, key, f"/CN={names[0]}", ca, ca_key, extensions, expired)
         if chained:
             cert.write_bytes(cert.read_bytes() + self._inter_cert.read_bytes())
         return Leaf(cert, key, list(names))
+
+    def _self_signed(self, stem, name):
+        cert, key = self.dir / f"{stem}.pem", self.dir / f"{stem}-key.pem"
+        openssl(*_KINDS["ecdsa"], "-out", key)
+        openssl("req", "-x509", "-new", "-key", key, "-subj", f"/CN={name}", "-days", "30",
+                "-addext", f"subjectAltName=DNS:{name}", "-out", cert)
+        return Leaf(cert, key, [name])
 
     def _encrypt(self, key):
         out = self.dir / "encrypted-key.pem"
@@ -144,6 +157,16 @@ class Pki:
         openssl("ocsp", "-index", index, "-CA", self.ca, "-rsigner", self.ca, "-rkey", self.ca_key,
                 "-issuer", self.ca, "-cert", leaf.cert, "-ndays", "7", "-respout", out)
         return out
+
+
+def pin_of(leaf, key=False):
+    """The pin of a leaf's certificate, or of its public key, as verifyPeer has it."""
+    if key:
+        public = openssl("x509", "-in", leaf.cert, "-noout", "-pubkey")
+        der = openssl("pkey", "-pubin", "-outform", "DER", stdin=public)
+        return "spki-sha256:" + hashlib.sha256(der).hexdigest()
+    der = openssl("x509", "-in", leaf.cert, "-outform", "DER")
+    return "sha256:" + hashlib.sha256(der).hexdigest()
 
 
 def private_numbers(key):

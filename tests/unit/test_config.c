@@ -119,8 +119,16 @@ static const struct error_case {
     {"obsolete global option", B("engine = dynamic\n" S),
      "test.conf:1: ", "engine: GnuTLS has no engines"},
 
+    {"word for clients at a server", B(S "tlsLevel = secure\n"),
+     "test.conf:6: ", "tlsLevel = secure is for client = yes"},
+    {"client certificates", B(S "verifyChain = yes\n"),
+     "test.conf:6: ", "verifyChain: [smtp] asks no client for a certificate"},
+    {"table of destinations at a server", B(S "tlsPolicy = /./ none\n"),
+     "test.conf:6: ", "tlsPolicy: [smtp] asks no client"},
+    {"falling back at a server", B(S "fallBack = yes\n"),
+     "test.conf:6: ", "fallBack = yes is for client = yes"},
+
     /* what only the whole shows */
-    {"client side", B(S "client = yes\n"), "test.conf:6: ", "client = yes is not in this version"},
     {"no accept", B("[a]\nconnect = 1\ncert = /c\n"), "test.conf:1: ", "[a] needs accept"},
     {"no connect", B("[a]\naccept = 1\ncert = /c\n"), "test.conf:1: ", "[a] needs connect"},
     {"no certificate", B("[a]\naccept = 1\nconnect = 1\n"), "test.conf:1: ", "[a] needs cert"},

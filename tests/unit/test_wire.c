@@ -583,6 +583,41 @@ static void set_transport_keeps_the_buffers(void **state)
     assert_int_equal(wire_flush(&p->wire, later()), WIRE_IO);
 }
 
+/* Reads, and keeps to itself what it has read, as TLS does with session tickets. */
+static ssize_t secretive_read(void *ctx, void *buf, size_t len)
+{
+    const struct shy *s = ctx;
+    ssize_t n = recv(s->fd, buf, len, MSG_DONTWAIT);
+    return n == 0 ? 0 : TRANSPORT_WANT_READ;
+}
+
+static void what_tls_says_for_itself_ends_no_wait(void **state)
+{
+    struct two *t = *state;
+    struct shy secretive = {.fd = t->b->own_fd};
+    const struct transport transport = {.ctx = &secretive,
+                                        .fd = t->b->own_fd,
+                                        .read = secretive_read,
+                                        .write = shy_write,
+                                        .flush = shy_flush,
+                                        .pending = shy_pending};
+    bool a, b;
+    struct line line;
+    wire_set_transport(&t->b->wire, &transport);
+    peer_says(t->b, "ticket", 6);
+    assert_int_equal(wire_wait_either(&t->a->wire, &a, &t->b->wire, &b, soon()), WIRE_TIMEOUT);
+    peer_says(t->b, "ticket", 6);
+    peer_says(t->a, "y", 1);
+    expect_ready(t, true, false);
+    peer_says(t->b, "ticket", 6);
+    assert_false(wire_readable(&t->b->wire));
+    wire_consume(&t->a->wire, 1);
+    peer_closes(t->b);
+    expect_ready(t, false, true);
+    assert_true(wire_readable(&t->b->wire));
+    assert_int_equal(wire_getline(&t->b->wire, 10, later(), &line), WIRE_EOF);
+}
+
 static void every_status_has_a_text(void **state)
 {
     (void)state;
@@ -632,6 +667,7 @@ int main(void)
         ON_PAIR(put_keeps_the_order),
         ON_TWO(either_wire_wakes_the_wait),
         ON_TWO(wait_flushes_both),
+        ON_TWO(what_tls_says_for_itself_ends_no_wait),
         ON_PAIR(set_transport_keeps_the_buffers),
         cmocka_unit_test(every_status_has_a_text),
         cmocka_unit_test(finish_accepts_a_zeroed_struct),

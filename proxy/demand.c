@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/demand.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "certs/tls.h"
+#include "protocols/match.h"
+#include "protocols/memory.h"
+#include "proxy/address.h"
+
+/* What the service says of all its destinations. */
+struct wishes {
+    bool chain, peer; /* verifyChain = yes, verifyPeer = yes, or verify = N that means them */
+    bool no_chain;    /* verifyChain = no */
+    bool nobody;      /* verify = 0 */
+    struct pins pins; /* of verifyPeer */
+    struct tls_rule *rules;
+    size_t n_rules;
+};
+
+static bool checks_names(const struct service *s)
+{
+    return s->check_host.count + s->check_ip.count + s->check_email.count > 0;
+}
+
+/* ---- stunnel's words ---- */
+
+/* yes or no; anything else is told. */
+static bool is_yes(struct config *c, const struct service *s, const char *option, const char *value)
+{
+    bool yes = value != NULL && strcasecmp(value, "yes") == 0;
+    if (value != NULL && !yes && strcasecmp(value, "no") != 0)
+        config_error(c, config_where(c, s, option), "%s must be one of: no yes", option);
+    return yes;
+}
+
+static void read_verify(struct config *c, const struct service *s, struct wishes *w)
+{
+    const char *v = s->verify;
+    if (v == NULL)
+        return;
+    if (v[0] < '0' || v[0] > '4' || v[1] != '\0') {
+        config_error(c, config_where(c, s, "verify"), "verify must be a whole number from 0 to 4");
+        return;
+    }
+    w->nobody = v[0] == '0';
+    w->chain = w->chain || (v[0] >= '1' && v[0] <= '3');
+    w->peer = w->peer || v[0] >= '3';
+}
+
+static void read_verify_peer(struct config *c, const struct service *s, struct wishes *w)
+{
+    for (size_t i = 0; i < s->verify_peer.count; i++) {
+        const struct value *v = &s->verify_peer.items[i];
+        struct pin pin;
+        if (strcasecmp(v->text, "no") == 0)
+            continue;
+        if (strcasecmp(v->text, "yes") == 0) {
+            w->peer = true;
+            continue;
+        }
+        const char *wrong = pin_parse(v->text, &pin);
+        if (wrong == NULL)
+            pins_add(&w->pins, &pin);
+        else
+            config_error(c, v->where, "verifyPeer: \"%.100s\" is neither yes nor no nor a pin: %s",
+                         v->text, wrong);
+    }
+}
+
+static void read_stunnel_words(struct config *c, const struct service *s, struct wishes *w)
+{
+    w->chain = is_yes(c, s, "verifyChain", s->verify_chain);
+    w->no_chain = s->verify_chain != NULL && !w->chain;
+    (void)is_yes(c, s, "requireCert", s->require_cert); /* servers always have one */
+    read_verify(c, s, w);
+    read_verify_peer(c, s, w);
+}
+
+/* Where the level is not said. In stunnel nobody is verified then; here silence means secure, so
+ * what would be looser is not taken from words that stunnel understands another way. */
+static enum server_level infer_level(struct config *c, const struct service *s,
+                                     const struct wishes *w)
+{
+    if (w->chain) {
+        if (!checks_names(s))
+            config_error(c, config_where(c, s, s->verify_chain != NULL ? "verifyChain" : "verify"),
+                         "a chain alone proves no name: write checkHost = NAME as well, or leave "
+                         "this out: tlsLevel = secure, the default, verifies the chain and the "
+                         "name in connect");
+        return LEVEL_SECURE;
+    }
+    if (w->peer || w->pins.count > 0)
+        return LEVEL_FINGERPRINT;
+    if (w->nobody)
+        return LEVEL_ENCRYPT;
+    if (w->no_chain)
+        config_error(c, config_where(c, s, "verifyChain"),
+                     "verifyChain = no: write tlsLevel = encrypt if the server is not to be "
+                     "verified, else leave it out");
+    return LEVEL_SECURE;
+}
+
+static void check_stunnel_words(struct config *c, const struct service *s, const struct wishes *w)
+{
+    const char *level = server_level_word((enum server_level)s->tls_level);
+    if (w->chain && s->tls_level < LEVEL_VERIFY)
+        config_error(c, s->where,
+                     "[%s] tlsLevel = %s verifies no chain: leave verifyChain (verify) "
+                     "out, or write tlsLevel = verify",
+                     s->name, level);
+    if ((w->nobody || w->no_chain) && s->tls_level >= LEVEL_VERIFY)
+        config_error(c, s->where,
+                     "[%s] tlsLevel = %s verifies the chain: leave verifyChain "
+                     "(verify) out",
+                     s->name, level);
+    if (w->nobody && s->tls_level == LEVEL_FINGERPRINT)
+        config_error(c, s->where,
+                     "[%s] tlsLevel = fingerprint verifies the server: leave verify "
+                     "out",
+                     s->name);
+    if (w->peer && s->ca_file == NULL && s->ca_path == NULL)
+        config_error(c, s->where,
+                     "[%s] verifyPeer = yes needs CAfile = FILE with the certificates "
+                     "of the servers",
+                     s->name);
+}
+
+static void settle_level(struct config *c, struct service *s, const struct wishes *w)
+{
+    if (s->level_given)
+        check_stunnel_words(c, s, w);
+    else
+        s->tls_level = (int)infer_level(c, s, w);
+    if (!s->level_given && w->peer)
+        check_stunnel_words(c, s, w);
+}
+
+/* ---- what does not fit together ---- */
+
+/* Said in this very section, so it was meant. */
+static void forbid_unused(struct config *c, const struct service *s)
+{
+    static const char *const options[] = {"checkHost", "checkIP", "checkEmail", "CAfile",
+                                          "CApath",    "CRLfile", "verifyPeer"};
+    if (server_level_verifies((enum server_level)s->tls_level) || s->tls_policy.count > 0)
+        return;
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (config_origin(c, s, options[i]) == ORIGIN_SECTION)
+            config_error(c, config_where(c, s, options[i]),
+                         "%s means nothing with tlsLevel = %s, which verifies nobody: write "
+                         "tlsLevel = verify",
+                         options[i], server_level_word((enum server_level)s->tls_level));
+}
+
+static void check_rest(struct config *c, const struct service *s)
+{
+    if (s->implicit_tls == IMPLICIT_AUTO)
+        config_error(c, config_where(c, s, "implicitTls"),
+                     "implicitTls = auto is for clients; of a server it is known: write yes or no");
+    if (s->cert.count > 1)
+        config_error(c, s->cert.items[1].where,
+                     "cert: a client has one certificate to show: leave the others out");
+    if (s->ca_path != NULL && access(s->ca_path, R_OK | X_OK) != 0)
+        config_error(c, config_where(c, s, "CApath"), "CApath: cannot read %s: %s", s->ca_path,
+                     strerror(errno));
+    if (s->crl_file != NULL && access(s->crl_file, R_OK) != 0)
+        config_error(c, config_where(c, s, "CRLfile"), "CRLfile: cannot read %s: %s", s->crl_file,
+                     strerror(errno));
+    for (size_t i = 0; i < s->check_ip.count; i++)
+        if (!address_is_literal(s->check_ip.items[i].text))
+            config_error(c, s->check_ip.items[i].where, "checkIP: \"%s\" is not an IP address",
+                         s->check_ip.items[i].text);
+    for (size_t i = 0; i < s->check_email.count; i++)
+        if (strchr(s->check_email.items[i].text, '@') == NULL)
+            config_error(c, s->check_email.items[i].where,
+                         "checkEmail: \"%s\" is not an e-mail address",
+                         s->check_email.items[i].text);
+}
+
+void demands_forbid(struct config *c, const struct service *s)
+{
+    static const char *const options[] = {"CApath",      "CRLfile",     "checkEmail", "checkHost",
+                                          "checkIP",     "requireCert", "tlsPolicy",  "verify",
+                                          "verifyChain", "verifyPeer"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (config_origin(c, s, options[i]) != ORIGIN_NOWHERE)
+            config_error(c, config_where(c, s, options[i]),
+                         "%s: [%s] asks no client for a certificate: leave it out, or write it "
+                         "into sections with client = yes",
+                         options[i], s->name);
+    if (s->tls_level > LEVEL_ENCRYPT)
+        config_error(c, config_where(c, s, "tlsLevel"),
+                     "tlsLevel = %s is for client = yes; for [%s] write none, may or encrypt",
+                     server_level_word((enum server_level)s->tls_level), s->name);
+    if (s->fall_back)
+        config_error(c, config_where(c, s, "fallBack"), "fallBack = yes is for client = yes");
+}
+
+/* ---- one destination ---- */
+
+static char *copy_or_null(const char *text)
+{
+    return text != NULL ? memory_strdup(text) : NULL;
+}
+
+static void add_values(struct texts *to, const struct values *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        texts_add(to, from->items[i].text, strlen(from->items[i].text));
+}
+
+/* The host of a destination if it is a name, or "". */
+static const char *name_of(const char *destination, char *out, size_t size)
+{
+    if (!address_host(destination, out, size) || address_is_literal(out))
+        out[0] = '\0';
+    return out;
+}
+
+static void decide_names(const struct service *s, const struct tls_rule *r, const char *name,
+                         struct demand *d)
+{
+    if (!server_level_verifies(d->level))
+        return;
+    if (r != NULL && r->names.count > 0) {
+        for (size_t i = 0; i < r->names.count; i++)
+            texts_add(&d->hosts, r->names.items[i], strlen(r->names.items[i]));
+        return;
+    }
+    add_values(&d->hosts, &s->check_host);
+    add_values(&d->emails, &s->check_email);
+    add_values(&d->addresses, &s->check_ip);
+    if (!checks_names(s) && d->level >= LEVEL_VERIFY && name[0] != '\0')
+        texts_add(&d->hosts, name, strlen(name));
+}
+
+static void decide_trust(const struct service *s, const struct tls_rule *r, const struct wishes *w,
+                         struct demand *d)
+{
+    if (!server_level_verifies(d->level))
+        return;
+    bool own_file = r != NULL && r->ca_file != NULL;
+    const struct pins *pins = r != NULL && r->pins.count > 0 ? &r->pins : &w->pins;
+    d->need_ca = d->level >= LEVEL_VERIFY;
+    d->pinned_by_file = w->peer && (r == NULL || r->pins.count == 0);
+    d->ca_file = copy_or_null(own_file ? r->ca_file : s->ca_file);
+    d->ca_path = copy_or_null(own_file ? NULL : s->ca_path);
+    d->crl_file = copy_or_null(s->crl_file);
+    for (size_t i = 0; i < pins->count; i++)
+        pins_add(&d->pins, &pins->items[i]);
+}
+
+/* GnuTLS takes what stands last. */
+static void decide_priority(const struct service *s, const struct tls_rule *r, struct demand *d)
+{
+    static const char *const less[] = {
+        [MINIMUM_DEFAULT] = "",
+        [MINIMUM_TLS12] = ":-VERS-SSL3.0:-VERS-TLS1.0:-VERS-TLS1.1",
+        [MINIMUM_TLS13] = ":-VERS-SSL3.0:-VERS-TLS1.0:-VERS-TLS1.1:-VERS-TLS1.2",
+    };
+    const char *base = r != NULL && r->priority != NULL ? r->priority : s->priority;
+    enum tls_minimum minimum = r != NULL ? r->minimum : MINIMUM_DEFAULT;
+    if (minimum == MINIMUM_DEFAULT) {
+        d->priority = copy_or_null(base);
+        return;
+    }
+    if (base == NULL)
+        base = tls_default_priority;
+    size_t size = strlen(base) + strlen(less[minimum]) + 1;
+    d->priority = memory_alloc(size);
+    snprintf(d->priority, size, "%s%s", base, less[minimum]);
+}
+
+/* An address is never sent (RFC 6066 §3). */
+static void decide_server_name(const struct service *s, const struct tls_rule *r, const char *name,
+                               struct demand *d)
+{
+    const char *said = r != NULL && r->server_name != NULL ? r->server_name
+                       : s->sni != NULL                    ? s->sni
+                       : name[0] != '\0'                   ? name
+                       : d->hosts.count > 0                ? d->hosts.items[0]
+                                                           : NULL;
+    d->server_name = said != NULL && !address_is_literal(said) ? memory_strdup(said) : NULL;
+}
+
+static void check_demand(struct config *c, const struct service *s, const struct value *to,
+                         const char *where, const struct demand *d)
+{
+    size_t names = d->hosts.count + d->emails.count + d->addresses.count;
+    bool pinned = d->pinned_by_file || d->pins.count > 0;
+    if (d->level == LEVEL_DANE || d->level == LEVEL_DANE_ONLY)
+        config_error(c, where,
+                     "tlsLevel = %s is not in this version: write secure, or fingerprint "
+                     "with verifyPeer = spki-sha256:DIGEST",
+                     server_level_word(d->level));
+    else if (d->level == LEVEL_FINGERPRINT && !pinned)
+        config_error(c, where,
+                     "tlsLevel = fingerprint needs a pin: write verifyPeer = "
+                     "sha256:DIGEST or spki-sha256:DIGEST");
+    else if (d->need_ca && names == 0 && !pinned)
+        config_error(c, to->where,
+                     "connect = %s has no name to be looked for in a certificate: "
+                     "write checkHost = NAME, or verifyPeer = sha256:DIGEST, or "
+                     "connect = NAME:PORT",
+                     to->text);
+    if (d->fall_back && (d->level != LEVEL_MAY || s->implicit_tls != IMPLICIT_NO))
+        config_error(c, where, "fallBack = yes is for tlsLevel = may with STARTTLS; at level %s %s",
+                     server_level_word(d->level),
+                     s->implicit_tls != IMPLICIT_NO
+                         ? "with TLS from the first byte there is no way "
+                           "back"
+                         : "TLS comes or nothing does");
+    if (d->level == LEVEL_NONE && s->implicit_tls != IMPLICIT_NO)
+        config_error(c, where, "tlsLevel = none and TLS from the first byte exclude each other");
+}
+
+/* The first rule for the destination, or NULL; with the number of it. */
+static const struct tls_rule *find_rule(const struct wishes *w, const char *destination, size_t *n)
+{
+    for (*n = 0; *n < w->n_rules; ++*n)
+        if (w->rules[*n].pattern != NULL && tls_rule_is_for(&w->rules[*n], destination))
+            return &w->rules[*n];
+    return NULL;
+}
+
+static void decide(struct config *c, const struct service *s, const struct wishes *w,
+                   const struct value *to, struct demand *d)
+{
+    size_t n;
+    char host[256];
+    const struct tls_rule *r = find_rule(w, to->text, &n);
+    const char *name = name_of(to->text, host, sizeof host);
+    *d = (struct demand){.level = r != NULL ? r->level : (enum server_level)s->tls_level,
+                         .where = r != NULL ? s->tls_policy.items[n].where : NULL};
+    d->fall_back = r == NULL || r->says_fall_back ? (r != NULL ? r->fall_back : s->fall_back)
+                                                  : s->fall_back && d->level == LEVEL_MAY;
+    decide_names(s, r, name, d);
+    decide_trust(s, r, w, d);
+    decide_priority(s, r, d);
+    decide_server_name(s, r, name, d);
+    check_demand(c, s, to, d->where != NULL ? d->where : config_where(c, s, "tlsLevel"), d);
+}
+
+/* ---- all ---- */
+
+static void read_rules(struct config *c, const struct service *s, struct wishes *w)
+{
+    char error[256];
+    w->n_rules = s->tls_policy.count;
+    w->rules = memory_alloc((w->n_rules + 1) * sizeof *w->rules);
+    for (size_t i = 0; i < w->n_rules; i++)
+        if (!tls_rule_parse(s->tls_policy.items[i].text, &w->rules[i], error, sizeof error))
+            config_error(c, s->tls_policy.items[i].where, "tlsPolicy: %s", error);
+}
+
+static bool is_used(const struct service *s, const struct tls_rule *r)
+{
+    for (size_t i = 0; i < s->connect.count; i++)
+        if (r->pattern == NULL || tls_rule_is_for(r, s->connect.items[i].text))
+            return true;
+    return false;
+}
+
+/* A slip in a pattern would leave its destination to the options of the service. */
+static void warn_of_unused_rules(struct config *c, const struct service *s, const struct wishes *w)
+{
+    for (size_t i = 0; i < w->n_rules; i++)
+        if (!s->tls_policy.inherited && !is_used(s, &w->rules[i]))
+            config_warn(c, s->tls_policy.items[i].where,
+                        "tlsPolicy: the pattern is for none of the destinations in connect");
+}
+
+/* Whoever reaches it submits mail with whatever rights the server gives this machine. */
+static void warn_of_open_door(struct config *c, const struct service *s)
+{
+    for (size_t i = 0; i < s->accept.count; i++)
+        if (!address_is_local(s->accept.items[i].text))
+            config_warn(
+                c, s->accept.items[i].where,
+                "[%s] accept = %s: everybody who can reach this address can use the service, "
+                "and talks to it in clear; write 127.0.0.1:PORT, or let the packet filter "
+                "choose",
+                s->name, s->accept.items[i].text);
+}
+
+void demands_make(struct config *c, struct service *s)
+{
+    struct wishes w = {0};
+    read_stunnel_words(c, s, &w);
+    settle_level(c, s, &w);
+    read_rules(c, s, &w);
+    check_rest(c, s);
+    forbid_unused(c, s);
+    warn_of_unused_rules(c, s, &w);
+    warn_of_open_door(c, s);
+    s->demands = memory_alloc((s->connect.count + 1) * sizeof *s->demands);
+    for (size_t i = 0; i < s->connect.count; i++)
+        decide(c, s, &w, &s->connect.items[i], &s->demands[s->n_demands++]);
+    for (size_t i = 0; i < w.n_rules; i++)
+        tls_rule_finish(&w.rules[i]);
+    free(w.rules);
+    free(w.pins.items);
+}
+
+void demands_finish(struct service *s)
+{
+    for (size_t i = 0; i < s->n_demands; i++) {
+        struct demand *d = &s->demands[i];
+        free(d->ca_file);
+        free(d->ca_path);
+        free(d->crl_file);
+        free(d->priority);
+        free(d->server_name);
+        texts_finish(&d->hosts);
+        texts_finish(&d->emails);
+        texts_finish(&d->addresses);
+        free(d->pins.items);
+    }
+    free(s->demands);
+    s->demands = NULL;
+    s->n_demands = 0;
+}

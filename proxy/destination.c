@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/destination.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certs/trust.h"
+#include "protocols/memory.h"
+
+/* A trust, or a setup, with a demand that it was made for. */
+struct made_trust {
+    const struct demand *demand;
+    struct trust *trust;
+};
+struct made_setup {
+    const char *priority;
+    const struct trust *trust;
+    struct tls_setup *tls;
+};
+
+struct shared {
+    struct made_trust *trusts;
+    struct made_setup *setups;
+    size_t n_trusts, n_setups;
+};
+
+struct making {
+    const struct config *config;
+    const struct service *service;
+    const struct creds *creds;
+    struct shared *shared;
+    char *error;
+    size_t error_size;
+};
+
+static bool same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool fail(struct making *m, const struct demand *d, const char *option, const char *reason)
+{
+    snprintf(m->error, m->error_size, "%s: %s: %s",
+             d->where != NULL ? d->where : config_where(m->config, m->service, option), option,
+             reason);
+    return false;
+}
+
+/* ---- trust ---- */
+
+static bool needs_trust(const struct demand *d)
+{
+    return d->need_ca || d->pinned_by_file;
+}
+
+static struct trust *read_trust(const struct demand *d, char *error, size_t size)
+{
+    const char *const file[] = {d->ca_file}, *const path[] = {d->ca_path};
+    const char *const crl[] = {d->crl_file};
+    const struct trust_sources sources = {.ca_files = file,
+                                          .n_ca_files = d->ca_file != NULL,
+                                          .ca_dirs = path,
+                                          .n_ca_dirs = d->ca_path != NULL,
+                                          .crl_files = crl,
+                                          .n_crl_files = d->crl_file != NULL,
+                                          .system = d->ca_file == NULL && d->ca_path == NULL};
+    return trust_create(&sources, error, size);
+}
+
+/* *trust is NULL where nobody needs to be trusted. */
+static bool find_trust(struct making *m, const struct demand *d, struct trust **trust)
+{
+    struct shared *s = m->shared;
+    char reason[512];
+    *trust = NULL;
+    if (!needs_trust(d))
+        return true;
+    for (size_t i = 0; i < s->n_trusts; i++) {
+        const struct demand *other = s->trusts[i].demand;
+        if (same(d->ca_file, other->ca_file) && same(d->ca_path, other->ca_path) &&
+            same(d->crl_file, other->crl_file)) {
+            *trust = s->trusts[i].trust;
+            return true;
+        }
+    }
+    *trust = read_trust(d, reason, sizeof reason);
+    if (*trust == NULL)
+        return fail(m, d, d->ca_path != NULL && d->ca_file == NULL ? "CApath" : "CAfile", reason);
+    s->trusts[s->n_trusts++] = (struct made_trust){.demand = d, .trust = *trust};
+    return true;
+}
+
+/* ---- TLS ---- */
+
+static bool find_setup(struct making *m, const struct demand *d, const struct trust *trust,
+                       struct tls_setup **tls)
+{
+    struct shared *s = m->shared;
+    char reason[256];
+    *tls = NULL;
+    if (d->level == LEVEL_NONE)
+        return true;
+    for (size_t i = 0; i < s->n_setups; i++) {
+        *tls = s->setups[i].tls;
+        if (s->setups[i].trust == trust && same(s->setups[i].priority, d->priority))
+            return true;
+    }
+    const struct tls_params params = {.priority = d->priority, .creds = m->creds, .trust = trust};
+    *tls = tls_setup_create(&params, reason, sizeof reason);
+    if (*tls == NULL)
+        return fail(m, d, "priority", reason);
+    s->setups[s->n_setups++] =
+        (struct made_setup){.priority = d->priority, .trust = trust, .tls = *tls};
+    return true;
+}
+
+/* ---- rules ---- */
+
+static bool collect_pins(struct making *m, const struct demand *d, const struct trust *trust,
+                         struct pins *out)
+{
+    struct pin pin;
+    for (size_t i = 0; i < d->pins.count; i++)
+        pins_add(out, &d->pins.items[i]);
+    for (size_t i = 0; d->pinned_by_file && i < trust->n_anchors; i++) {
+        if (!trust_pin(trust, i, &pin))
+            return fail(m, d, "verifyPeer", "a certificate cannot be hashed");
+        pins_add(out, &pin);
+    }
+    return true;
+}
+
+static struct verify_rules rules_of(const struct demand *d, const struct pins *pins)
+{
+    return (struct verify_rules){.purpose = VERIFY_SERVER,
+                                 .need_ca = d->need_ca,
+                                 .hosts = (const char *const *)d->hosts.items,
+                                 .n_hosts = d->hosts.count,
+                                 .emails = (const char *const *)d->emails.items,
+                                 .n_emails = d->emails.count,
+                                 .addresses = (const char *const *)d->addresses.items,
+                                 .n_addresses = d->addresses.count,
+                                 .pins = pins->items,
+                                 .n_pins = pins->count};
+}
+
+/* ---- all ---- */
+
+static bool prepare(struct making *m, struct destination *to)
+{
+    const struct demand *d = to->demand;
+    struct trust *trust;
+    if (!find_trust(m, d, &trust) || !find_setup(m, d, trust, &to->tls) ||
+        !collect_pins(m, d, trust, &to->pins))
+        return false;
+    to->rules = rules_of(d, &to->pins);
+    return true;
+}
+
+struct destinations *destinations_create(const struct config *c, const struct service *s,
+                                         const struct creds *creds, char *error, size_t error_size)
+{
+    size_t n = s->n_demands;
+    struct shared *shared = memory_alloc(sizeof *shared);
+    struct destinations *out = memory_alloc(sizeof *out);
+    *shared = (struct shared){.trusts = memory_alloc((n + 1) * sizeof *shared->trusts),
+                              .setups = memory_alloc((n + 1) * sizeof *shared->setups)};
+    *out = (struct destinations){.items = memory_alloc((n + 1) * sizeof *out->items),
+                                 .shared = shared};
+    struct making m = {.config = c,
+                       .service = s,
+                       .creds = creds,
+                       .shared = shared,
+                       .error = error,
+                       .error_size = error_size};
+    while (out->count < n) {
+        struct destination *to = &out->items[out->count];
+        *to = (struct destination){.name = s->connect.items[out->count].text,
+                                   .demand = &s->demands[out->count]};
+        out->count++;
+        if (!prepare(&m, to)) {
+            destinations_destroy(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
+void destinations_destroy(struct destinations *d)
+{
+    if (d == NULL)
+        return;
+    for (size_t i = 0; i < d->shared->n_setups; i++)
+        tls_setup_destroy(d->shared->setups[i].tls);
+    for (size_t i = 0; i < d->shared->n_trusts; i++)
+        trust_destroy(d->shared->trusts[i].trust);
+    for (size_t i = 0; i < d->count; i++)
+        free(d->items[i].pins.items);
+    free(d->shared->trusts);
+    free(d->shared->setups);
+    free(d->shared);
+    free(d->items);
+    free(d);
+}

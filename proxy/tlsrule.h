@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * One line of the table of destinations, and the words for what is demanded there:
+ *
+ *     tlsPolicy = /pattern/flags LEVEL [key=value ...]
+ */
+#ifndef PROXY_TLSRULE_H
+#define PROXY_TLSRULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "certs/pin.h"
+
+/* Postfix's words, as tlsLevel has them. The first three are those of enum tls_level. */
+enum server_level {
+    LEVEL_NONE,
+    LEVEL_MAY,
+    LEVEL_ENCRYPT,
+    LEVEL_FINGERPRINT,
+    LEVEL_VERIFY,
+    LEVEL_SECURE,
+    LEVEL_DANE,      /* reserved: */
+    LEVEL_DANE_ONLY, /* not in this version */
+};
+
+const char *server_level_word(enum server_level level);
+/* True from FINGERPRINT on: the server must prove who it is. */
+bool server_level_verifies(enum server_level level);
+
+/* Texts of our own. */
+struct texts {
+    char **items;
+    size_t count;
+};
+void texts_add(struct texts *list, const char *text, size_t len);
+void texts_finish(struct texts *list);
+
+struct pins {
+    struct pin *items;
+    size_t count;
+};
+void pins_add(struct pins *list, const struct pin *pin);
+
+enum tls_minimum { MINIMUM_DEFAULT, MINIMUM_TLS12, MINIMUM_TLS13 };
+
+struct tls_rule {
+    struct pattern *pattern;
+    enum server_level level;
+    bool fall_back, says_fall_back;
+    enum tls_minimum minimum;
+    char *ca_file, *priority, *server_name; /* NULL: not said */
+    struct texts names;
+    struct pins pins;
+};
+
+/* True: `out` is filled, and to be finished. False: `error` has a sentence, and there is nothing
+ * to finish. */
+bool tls_rule_parse(const char *text, struct tls_rule *out, char *error, size_t error_size);
+void tls_rule_finish(struct tls_rule *r);
+
+/* Whether the rule is for the destination, written as in `connect`. */
+bool tls_rule_is_for(const struct tls_rule *r, const char *destination);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * TLS towards the server of one session, and judging the server before a byte goes either way.
+ */
+#ifndef PROXY_UPSTREAM_H
+#define PROXY_UPSTREAM_H
+
+#include "certs/verify.h"
+#include "protocols/protocol.h"
+#include "proxy/destination.h"
+
+struct upstream {
+    const struct destination *to; /* borrowed; NULL: no server has been reached */
+    struct tls *tls;              /* NULL: none */
+    bool secured, judged;
+    struct verdict verdict; /* where judged */
+};
+
+/* This is the server that has been reached: its level is the policy's from here on. */
+void upstream_set(struct upstream *u, const struct destination *to, struct policy *policy);
+
+/* The `secure` of struct dialogue: handshake and judgement over the connected `backend`. Ends at
+ * `deadline`, or when the wire's cancel_fd is readable. */
+enum tls_outcome upstream_secure(struct upstream *u, struct wire *backend, int64_t deadline,
+                                 char *reason, size_t reason_size);
+
+/* Says close_notify, as far as that goes without waiting. */
+void upstream_bye(struct upstream *u);
+
+/* Forgets the TLS session; the verdict stays for the log. */
+void upstream_drop(struct upstream *u);
+
+/* For the log, " level=secure offered=yes server_tls=..." with a blank in front; "" when there is
+ * no server. */
+void upstream_describe(const struct upstream *u, bool offered, char *out, size_t size);
+
+enum { UPSTREAM_DESCRIPTION = 640 }; /* bytes that describe needs at the most */
+
+#endif
