@@ -163,6 +163,10 @@ static void check_rest(struct config *c, const struct service *s)
     if (s->implicit_tls == IMPLICIT_AUTO)
         config_error(c, config_where(c, s, "implicitTls"),
                      "implicitTls = auto is for clients; of a server it is known: write yes or no");
+    if (s->protocol != NULL && s->protocol->request == NULL)
+        config_error(c, config_where(c, s, "protocol"),
+                     "client = yes cannot ask a server for TLS in the words of %s in this version",
+                     s->protocol->name);
     if (s->cert.count > 1)
         config_error(c, s->cert.items[1].where,
                      "cert: a client has one certificate to show: leave the others out");

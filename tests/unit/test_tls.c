@@ -864,6 +864,74 @@ static void client_of_ours_is_never_resumed(void **state)
     }
 }
 
+/* GnuTLS as a server, which sends tickets when it is told to. */
+static gnutls_session_t make_generous_server(int fd, const char *pem,
+                                             gnutls_certificate_credentials_t *creds,
+                                             gnutls_datum_t *key)
+{
+    gnutls_session_t g;
+    assert_int_equal(gnutls_init(&g, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_AUTO_SEND_TICKET),
+                     0);
+    gnutls_certificate_allocate_credentials(creds);
+    assert_int_equal(gnutls_certificate_set_x509_key_file(*creds, pem, pem, GNUTLS_X509_FMT_PEM),
+                     0);
+    gnutls_credentials_set(g, GNUTLS_CRD_CERTIFICATE, *creds);
+    gnutls_priority_set_direct(g, "NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL);
+    assert_int_equal(gnutls_session_ticket_key_generate(key), 0);
+    gnutls_session_ticket_enable_server(g, key);
+    gnutls_transport_set_int(g, fd);
+    return g;
+}
+
+/* A ticket that was read alone, and then one of the same length with a reply right behind it: the
+ * reply was left in our buffer, where poll(2) does not see it. */
+static void reply_behind_the_second_of_two_tickets_is_read(void **state)
+{
+    (void)state;
+    struct talk t = {.client_end = TLS_WANT_READ, .server_end = TLS_OK};
+    char path[PATH_SIZE], got[16];
+    gnutls_certificate_credentials_t creds;
+    gnutls_datum_t key;
+    int r = GNUTLS_E_AGAIN;
+    path_in(&place, "p256.pem", path);
+    connect_pair(&t);
+    t.client_setup = make_setup(&(struct tls_params){.priority = NULL});
+    t.client = tls_create_client(t.client_setup, t.client_fd, NULL);
+    gnutls_session_t server = make_generous_server(t.server_fd, path, &creds, &key);
+    for (int i = 0; i < TURNS && (r != 0 || is_wanting(t.client_end)); i++) {
+        step(t.client, &t.client_end);
+        r = r != 0 ? gnutls_handshake(server) : 0;
+    }
+    assert_int_equal(r, 0);
+    assert_int_equal(t.client_end, TLS_OK);
+    assert_int_equal(gnutls_session_ticket_send(server, 1, 0), 0);
+    assert_int_equal(tls_read(t.client, got, sizeof got), TLS_WANT_READ);
+    assert_int_equal(gnutls_session_ticket_send(server, 1, 0), 0);
+    assert_int_equal(gnutls_record_send(server, "reply", 5), 5);
+    assert_int_equal(tls_read(t.client, got, sizeof got), 5);
+    gnutls_deinit(server);
+    gnutls_certificate_free_credentials(creds);
+    gnutls_free(key.data);
+    end(&t);
+}
+
+/* Who is a client may have to wait for the server to speak, which waits for the end of the
+ * handshake. */
+static void client_sends_its_last_flight_by_itself(void **state)
+{
+    (void)state;
+    struct talk t;
+    begin(&t, &(struct wish){0});
+    for (int i = 0; i < TURNS && is_wanting(t.client_end); i++) {
+        t.client_end = tls_handshake(t.client); /* and no flush */
+        step(t.server, &t.server_end);
+    }
+    step(t.server, &t.server_end);
+    assert_int_equal(t.client_end, TLS_OK);
+    assert_int_equal(t.server_end, TLS_OK);
+    end(&t);
+}
+
 int main(void)
 {
     static struct unit u;
@@ -889,6 +957,8 @@ int main(void)
         cmocka_unit_test(ticket_of_a_service_that_does_not_ask_is_not_taken_where_one_asks),
         cmocka_unit_test(authorities_are_announced_and_do_not_bind_clients_of_ours),
         cmocka_unit_test(client_of_ours_is_never_resumed),
+        cmocka_unit_test(reply_behind_the_second_of_two_tickets_is_read),
+        cmocka_unit_test(client_sends_its_last_flight_by_itself),
     };
     char error[256];
     if (!tls_global_init(error, sizeof error))
