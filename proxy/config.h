@@ -12,6 +12,8 @@
 #include "protocols/protocol.h"
 #include "proxy/address.h"
 #include "proxy/arguments.h"
+#include "proxy/rates.h"
+#include "proxy/rules.h"
 
 struct option_row;
 
@@ -38,6 +40,8 @@ struct service {
     struct values accept, connect, cert, key, ocsp_staple, hide_capability, accept_proxy;
     char *protocol_name, *ca_file, *priority, *local, *sni;
     char *exec, *exec_args, *exec_user;
+    struct values add_capability, client_rule;
+    char *client_rules, *max_connections_rate, *max_handshakes_rate;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
     int trace;
     int implicit_tls_wait_ms;
@@ -53,6 +57,9 @@ struct service {
     struct pattern_list hide;            /* hide_capability, compiled */
     struct argument_list exec_arguments; /* exec_args, split; the program's path without them */
     struct network_list balancers;       /* accept_proxy, parsed */
+    struct rules rules;                  /* client_rule, then those of the file client_rules */
+    struct capability_edit added;        /* add_capability */
+    struct rate connections_rate, handshakes_rate; /* parsed */
 };
 
 /* Where an option was set. */

@@ -83,6 +83,18 @@ void log_leave_stderr(void)
     settings.to_stderr = false;
 }
 
+int log_level(void)
+{
+    return settings.level;
+}
+
+int log_set_level(int level)
+{
+    int old = settings.level;
+    settings.level = level;
+    return old;
+}
+
 int log_fd(void)
 {
     return file_fd >= 0 ? file_fd : settings.to_stderr ? STDERR_FILENO : -1;

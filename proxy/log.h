@@ -28,6 +28,10 @@ int log_reopen(void);
 /* Standard error is no longer there for us: a daemon is on its own from here. */
 void log_leave_stderr(void);
 
+/* How much is logged from here on; returns how much it was. */
+int log_set_level(int level);
+int log_level(void);
+
 /* Descriptor of the log file or of standard error, so that a jailed process can keep it; -1. */
 int log_fd(void);
 /* The descriptor of the connection to syslogd, or -1. */

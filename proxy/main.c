@@ -15,18 +15,20 @@
 #include "certs/tls.h"
 #include "protocols/memory.h"
 #include "proxy/config.h"
+#include "proxy/config_rules.h"
 #include "proxy/log.h"
 #include "proxy/master.h"
 #include "proxy/options.h"
 #include "proxy/pidfile.h"
 #include "proxy/title.h"
 
-enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW, MODE_RELOAD, MODE_STOP };
+enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW, MODE_RELOAD, MODE_STOP, MODE_TEST_RULE };
 
 struct arguments {
     enum mode mode;
     bool foreground;
     const char *file;
+    const char *service, *key; /* of MODE_TEST_RULE */
 };
 
 static const char usage[] =
@@ -35,6 +37,9 @@ static const char usage[] =
     "       ehlock --show-config FILE   print it with all defaults\n"
     "       ehlock --reload FILE        check it, and have the running ehlock read it again\n"
     "       ehlock --stop FILE          end the running ehlock, and wait until it has ended\n"
+    "       ehlock --test-rule FILE SERVICE KEY\n"
+    "                                   say which rule matches addr:ADDRESS, sni:NAME, helo:NAME;\n"
+    "                                   exit 0, or 1 if none does\n"
     "       ehlock --help | --version\n";
 
 static void print_help(void)
@@ -45,11 +50,15 @@ static void print_help(void)
 
 static bool parse(int argc, char **argv, struct arguments *a)
 {
-    static const struct option options[] = {
-        {"check", no_argument, NULL, 'c'},   {"foreground", no_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},    {"show-config", no_argument, NULL, 's'},
-        {"version", no_argument, NULL, 'v'}, {"reload", no_argument, NULL, 'r'},
-        {"stop", no_argument, NULL, 't'},    {0}};
+    static const struct option options[] = {{"check", no_argument, NULL, 'c'},
+                                            {"foreground", no_argument, NULL, 'f'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"show-config", no_argument, NULL, 's'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"reload", no_argument, NULL, 'r'},
+                                            {"stop", no_argument, NULL, 't'},
+                                            {"test-rule", no_argument, NULL, 'T'},
+                                            {0}};
     int o;
     *a = (struct arguments){.mode = MODE_RUN};
     while ((o = getopt_long(argc, argv, "fh", options, NULL)) != -1) {
@@ -72,6 +81,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
         case 't':
             a->mode = MODE_STOP;
             break;
+        case 'T':
+            a->mode = MODE_TEST_RULE;
+            break;
         case 'v':
             printf("ehlock %s, GnuTLS %s\n", EHLOCK_VERSION, tls_library_version());
             exit(0);
@@ -79,9 +91,13 @@ static bool parse(int argc, char **argv, struct arguments *a)
             return false;
         }
     }
-    if (optind != argc - 1)
+    if (optind != argc - (a->mode == MODE_TEST_RULE ? 3 : 1))
         return false;
     a->file = argv[optind];
+    if (a->mode == MODE_TEST_RULE) {
+        a->service = argv[optind + 1];
+        a->key = argv[optind + 2];
+    }
     return true;
 }
 
@@ -126,6 +142,14 @@ static int show(struct config *c)
     config_finish(c);
     free(c);
     return 0;
+}
+
+static int test_rule(struct config *c, const char *service, const char *key)
+{
+    int status = config_test_rule(c, service, key);
+    config_finish(c);
+    free(c);
+    return status;
 }
 
 static int run(struct config *c, const char *file, bool foreground)
@@ -203,6 +227,8 @@ static int do_as_told(const struct arguments *a, struct config *c)
         return reload(c, a->file);
     case MODE_STOP:
         return stop(c, a->file);
+    case MODE_TEST_RULE:
+        return test_rule(c, a->service, a->key);
     }
     return EX_USAGE;
 }
