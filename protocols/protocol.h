@@ -13,6 +13,7 @@
 
 #include "protocols/enddata.h"
 #include "protocols/match.h"
+#include "protocols/reply.h"
 #include "protocols/trace.h"
 #include "protocols/wire.h"
 
@@ -41,15 +42,26 @@ enum tls_outcome {
     OUTCOME_BROKEN,    /* there is no TLS, and the wire is of no use any more */
 };
 
+/* What a client is told in place of being served. */
+struct refusal {
+    int code;             /* 0: it is served */
+    const char *enhanced; /* RFC 3463 */
+    const char *text;     /* one sentence without line end */
+    const char *reason;   /* for the log */
+};
+
 /* What the administrator decided, as values; the configuration stays above. */
 struct policy {
     enum tls_level tls_level;
-    bool fall_back;                 /* request, MAY: in clear where TLS was offered but fails */
-    bool auth_before_tls;           /* let AUTH be seen and used in clear */
+    bool hide_starttls;   /* serve, MAY: STARTTLS is not offered, and AUTH still needs it */
+    bool fall_back;       /* request, MAY: in clear where TLS was offered but fails */
+    bool auth_before_tls; /* let AUTH be seen and used in clear */
     enum bare_newline bare_newline; /* what happens to bare CR and LF from the client */
     bool reconnect;                 /* serve: the backend after TLS is another connection */
     bool trace;                     /* serve: a Received header in front of each message */
     struct pattern_list hide;       /* capabilities that the client is not shown */
+    struct capability_edits edits;  /* rules about capabilities */
+    struct refusal refusal;         /* the answer to the next command but QUIT */
     const char *hostname;           /* who speaks in replies that the backend did not write, and
                                      * in our EHLO to a server */
     size_t max_command;             /* bytes of a command line with CRLF; <= WIRE_BUFFER */
@@ -68,7 +80,7 @@ struct tally {
 
 struct dialogue {
     struct wire *client, *backend;
-    const struct policy *policy;
+    const struct policy *policy; /* another one after `hello` and `start_tls`, perhaps */
     const char *step;        /* what we are doing, for the log: "reading the backend's greeting" */
     char reason[256];        /* why it ended as it did; empty when there is nothing to say */
     bool tls_active;         /* on the client's wire */
@@ -87,6 +99,9 @@ struct dialogue {
      * is gone. */
     bool (*tls_ready)(struct dialogue *d);
     bool (*start_tls)(struct dialogue *d);
+    /* Given to both, or NULL: how the client calls itself, `len` bytes as they came. Called before
+     * the backend hears it; `policy` may be another one after it. */
+    void (*hello)(struct dialogue *d, const char *name, size_t len);
     /* Given by the session to `request`: begins TLS on the backend's wire and judges the peer. What
      * that wire still holds behind the go-ahead is fed to the handshake, which it breaks. SECURED,
      * UNTRUSTED: the transport under `backend` is swapped, server_tls_active set. UNTRUSTED,
@@ -116,6 +131,9 @@ struct protocol {
     /* Says that there will be no service (a temporary failure), in the protocol's words; `text`
      * is one sentence without line end. Does not flush. */
     void (*sorry)(struct wire *client, const char *hostname, const char *text, int64_t deadline);
+    /* Says it in place of a greeting. Does not flush. NULL: `sorry` is all there is. */
+    void (*refuse)(struct wire *client, const char *hostname, const struct refusal *refusal,
+                   int64_t deadline);
 };
 
 /* The protocol of that name (case-insensitive), or NULL. */

@@ -133,7 +133,7 @@ static bool is_auth(const struct keyword_line *k)
     return keyword_is(k, "AUTH") || keyword_is(k, "X-EXPS");
 }
 
-static bool is_hidden(const struct keyword_line *k, const struct capability_rules *rules)
+static bool is_never_shown(const struct keyword_line *k)
 {
     static const char *const never[] = {
         "STARTTLS",      "XCLIENT",        "XFORWARD",       "REQUIRETLS", "PIPECONNECT",
@@ -142,6 +142,24 @@ static bool is_hidden(const struct keyword_line *k, const struct capability_rule
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (keyword_is(k, never[i]))
             return true;
+    return false;
+}
+
+/* Whether one of the edits, from the n-th on, takes the keyword out. */
+static bool is_edited_out(const struct keyword_line *k, const struct capability_edits *edits,
+                          size_t n)
+{
+    for (; edits != NULL && n < edits->count; n++)
+        for (size_t i = 0; i < edits->items[n]->n_hide; i++)
+            if (keyword_is(k, edits->items[n]->hide[i]))
+                return true;
+    return false;
+}
+
+static bool is_hidden(const struct keyword_line *k, const struct capability_rules *rules)
+{
+    if (is_never_shown(k) || is_edited_out(k, rules->edits, 0))
+        return true;
     if (rules->hide_auth && is_auth(k))
         return true;
     return rules->hide != NULL && pattern_list_matches(rules->hide, k->text, k->text_len, true);
@@ -203,6 +221,73 @@ static void note(const struct keyword_line *k, struct capabilities *told)
         told->enhanced_codes = true;
 }
 
+/* ---- lines that are added ---- */
+
+static struct keyword_line line_of(const char *text)
+{
+    struct keyword_line k = {.text = text, .text_len = strlen(text)};
+    find_word(&k);
+    return k;
+}
+
+const char *reply_may_add(const char *text)
+{
+    enum { TEXT_MAX = 512 - 4 - 2 }; /* RFC 5321 §4.5.3.1.5, without code and CRLF */
+    const struct keyword_line k = line_of(text);
+    if (k.text_len > TEXT_MAX)
+        return "is too long for a line of 512 bytes";
+    for (size_t i = 0; i < k.text_len; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return "has bytes that are not printable ASCII";
+    if (!isalnum((unsigned char)text[0]))
+        return "does not begin with a keyword";
+    for (size_t i = 0; i < k.word_len; i++)
+        if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '_')
+            return "does not begin with a keyword of letters, digits, '-' and '_'";
+    if (is_never_shown(&k) || is_auth(&k) || keyword_is(&k, "CHUNKING") ||
+        keyword_is(&k, "BINARYMIME"))
+        return "promises what only the backend or ehlock itself can keep";
+    return NULL;
+}
+
+static bool adds_anything(const struct capability_edits *edits)
+{
+    for (size_t i = 0; edits != NULL && i < edits->count; i++)
+        if (edits->items[i]->n_add > 0)
+            return true;
+    return false;
+}
+
+static bool has_keyword(const struct reply *r, const struct keyword_line *wanted)
+{
+    struct keyword_line k;
+    size_t position = 0;
+    (void)next_line(r, &position, &k); /* the domain */
+    while (next_line(r, &position, &k))
+        if (k.word_len == wanted->word_len && strncasecmp(k.word, wanted->word, k.word_len) == 0)
+            return true;
+    return false;
+}
+
+/* What the n-th edit adds. */
+static void append_added(struct reply *out, const struct capability_edits *edits, size_t n,
+                         struct capabilities *told)
+{
+    const struct capability_edit *e = edits->items[n];
+    for (size_t i = 0; i < e->n_add; i++) {
+        const struct keyword_line k = line_of(e->add[i]);
+        if (is_edited_out(&k, edits, n + 1) || has_keyword(out, &k))
+            continue;
+        append(out, "250-", 4);
+        append(out, k.text, k.text_len);
+        append(out, "\r\n", 2);
+        note(&k, told);
+        out->lines++;
+    }
+}
+
+/* ---- the whole list ---- */
+
 /* The separators tell which line is the last, so they are set when all lines are known. */
 static void mark_last(struct reply *r)
 {
@@ -237,7 +322,7 @@ void reply_edit_capabilities(const struct reply *in, const struct capability_rul
     out->code = in->code;
     if (!next_line(in, &position, &k))
         return;
-    if (rules->offer_starttls || position < in->len)
+    if (rules->offer_starttls || position < in->len || adds_anything(rules->edits))
         append_first(out, &k);
     else
         append(out, k.line, k.len);
@@ -252,5 +337,7 @@ void reply_edit_capabilities(const struct reply *in, const struct capability_rul
         note(&k, told);
         out->lines++;
     }
+    for (size_t i = 0; rules->edits != NULL && i < rules->edits->count; i++)
+        append_added(out, rules->edits, i, told);
     mark_last(out);
 }

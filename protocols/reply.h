@@ -37,12 +37,34 @@ void reply_finish(struct reply *r);
  * line is the domain. */
 bool reply_offers(const struct reply *r, const char *keyword);
 
+/* What one of the administrator's rules changes in a list. */
+struct capability_edit {
+    char **hide; /* keywords, compared as whole words in any case */
+    size_t n_hide;
+    char **add; /* texts of lines, "KEYWORD parameters", for which reply_may_add had no objection */
+    size_t n_add;
+};
+
+/* Those that hold for a client, in their order. */
+enum { CAPABILITY_EDITS_MAX = 4 };
+struct capability_edits {
+    const struct capability_edit *items[CAPABILITY_EDITS_MAX]; /* borrowed */
+    size_t count;
+};
+
 /* What is to be done with a list of capabilities. */
 struct capability_rules {
-    bool offer_starttls;             /* put STARTTLS into the list */
-    bool hide_auth;                  /* AUTH in every spelling, where there is no TLS yet */
-    const struct pattern_list *hide; /* the administrator's; matched against a keyword line */
+    bool offer_starttls;                  /* put STARTTLS into the list */
+    bool hide_auth;                       /* AUTH in every spelling, where there is no TLS yet */
+    const struct pattern_list *hide;      /* the administrator's; matched against a keyword line */
+    const struct capability_edits *edits; /* NULL: none */
 };
+
+/* NULL, or what is wrong with the text as a line that is added: it is no keyword (RFC 5321
+ * §4.1.1.1) with parameters in printable ASCII that fits into a line of 512 bytes, or the keyword
+ * promises what only the backend or we ourselves can keep: those that are never shown, AUTH, and
+ * CHUNKING, behind which the backend must read octets. */
+const char *reply_may_add(const char *text);
 
 /* What the list, as the client is shown it, promises. */
 struct capabilities {
@@ -59,9 +81,12 @@ struct capabilities {
  * - STARTTLS, when offered, is put behind the domain, so that it is the last line only if it is
  *   the only keyword: as the first line it would take the domain's place, and at least one
  *   Android client does not see it on the last (RFC 5321 §4.1.1.1 permits any place);
- * - of the lines that stay only the '-' or ' ' behind the code may change.
- * A keyword is compared as a whole word: "XSECURITY=NONE,STARTTLS" is not STARTTLS. Blanks and
- * control characters around it do not count, because some clients skip them. */
+ * - of the lines that stay only the '-' or ' ' behind the code may change;
+ * - what edits add comes last, each keyword only if it is not there. An edit hides from the
+ *   backend's lines and from what the edits before it add, never what it adds itself, so that a
+ * line can be replaced; patterns hide from the backend's lines only. A keyword is compared as a
+ * whole word: "XSECURITY=NONE,STARTTLS" is not STARTTLS. Blanks and control characters around it do
+ * not count, because some clients skip them. */
 void reply_edit_capabilities(const struct reply *in, const struct capability_rules *rules,
                              struct reply *out, struct capabilities *told);
 

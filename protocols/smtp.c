@@ -37,10 +37,17 @@ enum {
 
 /* ---- the commands ---- */
 
+/* Where TLS is needed, the offer is not hidden: there would be no way to get it. */
+static bool has_tls_to_offer(const struct smtp *s)
+{
+    const struct policy *p = s->d->policy;
+    return !s->requesting && (p->tls_level == TLS_LEVEL_ENCRYPT ||
+                              (p->tls_level == TLS_LEVEL_MAY && !p->hide_starttls));
+}
+
 static bool tls_offered(const struct smtp *s)
 {
-    return !s->requesting && !s->d->tls_active && !s->authenticated &&
-           s->d->policy->tls_level != TLS_LEVEL_NONE;
+    return has_tls_to_offer(s) && !s->d->tls_active && !s->authenticated;
 }
 
 static void forget_transaction(struct smtp *s)
@@ -104,7 +111,8 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
 
     const struct capability_rules rules = {.offer_starttls = tls_offered(s),
                                            .hide_auth = smtp_auth_withheld(s),
-                                           .hide = &s->d->policy->hide};
+                                           .hide = &s->d->policy->hide,
+                                           .edits = &s->d->policy->edits};
     reply_edit_capabilities(&s->reply, &rules, &s->edited, &s->told);
     s->greeted = true;
     smtp_trace_hello(s, c);
@@ -157,7 +165,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
         return smtp_refuse(s, 501, "5.5.4", "STARTTLS takes no argument");
     if (d->tls_active)
         return smtp_refuse(s, 503, "5.5.1", "TLS is already active");
-    if (s->requesting || d->policy->tls_level == TLS_LEVEL_NONE)
+    if (!has_tls_to_offer(s))
         return smtp_refuse(s, 502, "5.5.1", "STARTTLS is not offered");
     if (s->authenticated) /* no RSET undoes an AUTH that was said in clear */
         return smtp_refuse(s, 503, "5.5.1", "Already authenticated");
@@ -282,6 +290,8 @@ enum {
     USELESS = 4,    /* brings no mail nearer */
     NOW = 8,        /* its reply is not held back in a pipelined group (RFC 2920 §3.2) */
     OWN_GATE = 16,  /* its handler refuses for itself */
+    NAMES = 32,     /* its argument is how the client calls itself */
+    LEAVES = 64,    /* is answered whatever the policy */
 };
 
 static const struct verb {
@@ -293,14 +303,14 @@ static const struct verb {
     {"AUTH", "relaying AUTH", smtp_do_auth, HELLO | NOW},
     {"BDAT", "relaying BDAT", smtp_do_bdat, OWN_GATE},
     {"DATA", "relaying DATA", smtp_do_data, HELLO | NOW},
-    {"EHLO", "relaying EHLO", do_ehlo, BEFORE_TLS | USELESS | NOW},
+    {"EHLO", "relaying EHLO", do_ehlo, BEFORE_TLS | USELESS | NOW | NAMES},
     {"EXPN", "relaying EXPN", do_relay, HELLO | USELESS | NOW},
-    {"HELO", "relaying HELO", do_helo, BEFORE_TLS | USELESS | NOW},
+    {"HELO", "relaying HELO", do_helo, BEFORE_TLS | USELESS | NOW | NAMES},
     {"HELP", "relaying HELP", do_relay, BEFORE_TLS | USELESS | NOW},
-    {"LHLO", "relaying LHLO", do_ehlo, BEFORE_TLS | USELESS | NOW},
+    {"LHLO", "relaying LHLO", do_ehlo, BEFORE_TLS | USELESS | NOW | NAMES},
     {"MAIL", "relaying MAIL", do_mail, HELLO},
     {"NOOP", "relaying NOOP", do_relay, BEFORE_TLS | USELESS | NOW},
-    {"QUIT", "relaying QUIT", do_quit, BEFORE_TLS | NOW},
+    {"QUIT", "relaying QUIT", do_quit, BEFORE_TLS | NOW | LEAVES},
     {"RCPT", "relaying RCPT", do_rcpt, HELLO},
     {"RSET", "relaying RSET", do_rset, BEFORE_TLS | USELESS},
     {"STARTTLS", "preparing STARTTLS", do_starttls, BEFORE_TLS | NOW},
@@ -329,6 +339,13 @@ static enum dialogue_end refuse_now(struct smtp *s, const char *text)
     return end == DIALOGUE_GO_ON ? smtp_flush_client(s) : end;
 }
 
+static enum dialogue_end turn_away(struct smtp *s, const struct refusal *r)
+{
+    enum dialogue_end end = smtp_refuse_and_close(s, r->code, r->enhanced, r->text);
+    smtp_because(s, "%s", r->reason);
+    return end;
+}
+
 static enum dialogue_end handle(struct smtp *s, const struct line *line)
 {
     struct dialogue *d = s->d;
@@ -340,6 +357,10 @@ static enum dialogue_end handle(struct smtp *s, const struct line *line)
 
     const struct verb *v = find_verb(c.verb);
     d->step = v->step;
+    if ((v->flags & NAMES) && d->hello != NULL)
+        d->hello(d, c.args, c.args_len);
+    if (d->policy->refusal.code != 0 && !(v->flags & LEAVES))
+        return turn_away(s, &d->policy->refusal);
     if (!(v->flags & (BEFORE_TLS | OWN_GATE)) && smtp_lacks_tls(s))
         return smtp_refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");
     const char *lacking = smtp_lacks_hello(s);
@@ -425,6 +446,16 @@ static void sorry(struct wire *client, const char *hostname, const char *text, i
     (void)wire_printf(client, deadline, "421 4.3.2 %.255s %s\r\n", hostname, text);
 }
 
+/* RFC 5321 §3.1: a session that is not to be is opened with 554, or with 421 if the client shall
+ * come back. */
+static void refuse(struct wire *client, const char *hostname, const struct refusal *r,
+                   int64_t deadline)
+{
+    bool temporary = r->code / 100 == 4;
+    (void)wire_printf(client, deadline, "%d %s %.255s%s%s\r\n", temporary ? REPLY_CLOSING : 554,
+                      r->enhanced, temporary ? hostname : "", temporary ? " " : "", r->text);
+}
+
 const struct protocol protocol_smtp = {
     .name = "smtp",
     .rfc = "RFC 3207",
@@ -435,6 +466,7 @@ const struct protocol protocol_smtp = {
     .serve = smtp_serve,
     .request = smtp_request,
     .sorry = sorry,
+    .refuse = refuse,
 };
 
 const struct protocol protocol_lmtp = {
@@ -447,4 +479,5 @@ const struct protocol protocol_lmtp = {
     .serve = lmtp_serve,
     .request = lmtp_request,
     .sorry = sorry,
+    .refuse = refuse,
 };

@@ -272,6 +272,18 @@ void address_smtp_literal(const struct address *a, char out[ADDRESS_LITERAL_MAX]
         snprintf(out, ADDRESS_LITERAL_MAX, "[%s%s]", v6 ? "IPv6:" : "", host);
 }
 
+void address_numeric(const struct address *a, char out[ADDRESS_HOST_MAX])
+{
+    const struct address plain = address_unmapped(a);
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&plain.sa;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&plain.sa;
+    snprintf(out, ADDRESS_HOST_MAX, "unix");
+    if (plain.sa.ss_family == AF_INET)
+        inet_ntop(AF_INET, &in->sin_addr, out, ADDRESS_HOST_MAX);
+    else if (plain.sa.ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &in6->sin6_addr, out, ADDRESS_HOST_MAX);
+}
+
 void address_client_key(const struct address *a, unsigned char key[16])
 {
     const struct sockaddr_in *in = (const struct sockaddr_in *)&a->sa;

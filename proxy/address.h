@@ -41,6 +41,10 @@ void address_print(struct address *a);
 enum { ADDRESS_LITERAL_MAX = 56 };
 void address_smtp_literal(const struct address *a, char out[ADDRESS_LITERAL_MAX]);
 
+/* The address alone, without port; a v4-mapped one as IPv4; "unix" if it is neither. */
+enum { ADDRESS_HOST_MAX = 46 };
+void address_numeric(const struct address *a, char out[ADDRESS_HOST_MAX]);
+
 /* The same client, for limits: IPv4 addresses (also v4-mapped) alike, IPv6 by their first 64 bits,
  * since one person has all that follows. Unix sockets are all alike. 16 bytes. */
 void address_client_key(const struct address *a, unsigned char key[16]);

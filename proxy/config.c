@@ -13,6 +13,7 @@
 
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/config_rules.h"
 #include "proxy/demand.h"
 #include "proxy/environment.h"
 #include "proxy/log.h"
@@ -79,6 +80,7 @@ static void finish_service(struct service *s)
     free(s->hide.items);
     arguments_finish(&s->exec_arguments);
     free(s->balancers.items);
+    config_free_rules(s);
     free(s->name);
     free(s->where);
     *s = (struct service){0};
@@ -694,6 +696,7 @@ static void check_service(struct config *c, struct service *s)
     check_addresses(c, s);
     check_taken(c, s);
     compile_patterns(c, s);
+    config_read_rules(c, s);
     check_program(c, s);
     parse_networks(c, s);
     check_certificates(c, s);

@@ -12,6 +12,8 @@
 #include "protocols/protocol.h"
 #include "proxy/address.h"
 #include "proxy/arguments.h"
+#include "proxy/rates.h"
+#include "proxy/rules.h"
 
 struct demand;
 struct option_row;
@@ -44,6 +46,8 @@ struct service {
     char *protocol_name, *ca_file, *ca_path, *crl_file, *priority, *local, *sni;
     char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c */
     char *exec, *exec_args, *exec_user;
+    struct values add_capability, client_rule;
+    char *client_rules, *max_connections_rate, *max_handshakes_rate;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
     int trace, fall_back;
     int implicit_tls_wait_ms;
@@ -62,6 +66,9 @@ struct service {
     bool level_given;                    /* tls_level was said, for services of this side */
     struct demand *demands;              /* client = yes: one for each `connect` (demand.h) */
     size_t n_demands;
+    struct rules rules;           /* client_rule, then those of the file client_rules */
+    struct capability_edit added; /* add_capability */
+    struct rate connections_rate, handshakes_rate; /* parsed */
 };
 
 /* Where an option was set. */

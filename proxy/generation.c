@@ -27,6 +27,7 @@ static struct policy policy_of(const struct config *c, const struct service *s)
                            .trace = s->trace,
                            .reconnect = s->reconnect,
                            .hide = s->hide,
+                           .edits = {.items = {&s->added}, .count = s->added.n_add > 0},
                            .hostname = c->hostname,
                            .max_command = (size_t)s->max_command_length,
                            .max_reply = (size_t)s->max_reply_size,
@@ -81,6 +82,19 @@ static bool check_transparent(const struct generation *g, const struct pool *p, 
     return ok;
 }
 
+/* In memory that all workers of the service share. */
+static bool make_counters(struct pool *p)
+{
+    const struct service *s = p->service;
+    p->stats = stats_create(pool_most_workers(p));
+    if (s->connections_rate.count > 0)
+        p->connections_rate = rates_create(&s->connections_rate);
+    if (s->handshakes_rate.count > 0)
+        p->handshakes_rate = rates_create(&s->handshakes_rate);
+    return p->stats != NULL && (s->connections_rate.count == 0 || p->connections_rate != NULL) &&
+           (s->handshakes_rate.count == 0 || p->handshakes_rate != NULL);
+}
+
 static bool make_pool(struct generation *g, const struct service *s, char *error, size_t size)
 {
     struct pool *p = &g->pools[g->n_pools++];
@@ -97,10 +111,10 @@ static bool make_pool(struct generation *g, const struct service *s, char *error
     if (!backends_resolve(&p->backends, s, error, size) || !check_transparent(g, p, error, size))
         return false;
     make_worker_walls(p);
-    p->stats = stats_create(pool_most_workers(p));
-    if (p->stats == NULL)
-        snprintf(error, size, "[%s]: %s", s->name, strerror(errno));
-    return p->stats != NULL;
+    if (make_counters(p))
+        return true;
+    snprintf(error, size, "[%s]: %s", s->name, strerror(errno));
+    return false;
 }
 
 static bool make_pools(struct generation *g, char *error, size_t size)
@@ -273,6 +287,8 @@ void generation_destroy(struct generation *g, bool wait)
         child_close(&g->pools[i].spawn_fds[0]);
         child_close(&g->pools[i].spawn_fds[1]);
         stats_destroy(g->pools[i].stats);
+        rates_destroy(g->pools[i].connections_rate);
+        rates_destroy(g->pools[i].handshakes_rate);
     }
     walls_destroy(&g->keeper_walls);
     child_close(&g->jail.root_fd);

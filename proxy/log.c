@@ -133,6 +133,18 @@ bool log_stderr_is_journal(void)
            fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
+int log_level(void)
+{
+    return settings.level;
+}
+
+int log_set_level(int level)
+{
+    int old = settings.level;
+    settings.level = level;
+    return old;
+}
+
 int log_fd(void)
 {
     return file_fd >= 0 ? file_fd : settings.to_stderr ? STDERR_FILENO : -1;

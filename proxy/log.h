@@ -37,6 +37,9 @@ void log_leave_stderr(void);
 /* Standard error is the system's journal (JOURNAL_STREAM, systemd.exec(5)): what is also sent to
  * syslog would be there twice. */
 bool log_stderr_is_journal(void);
+/* How much is logged from here on; returns how much it was. */
+int log_set_level(int level);
+int log_level(void);
 
 /* Descriptor of the log file or of standard error, so that a jailed process can keep it; -1. */
 int log_fd(void);

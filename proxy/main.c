@@ -16,6 +16,7 @@
 #include "protocols/memory.h"
 #include "proxy/activation.h"
 #include "proxy/config.h"
+#include "proxy/config_rules.h"
 #include "proxy/log.h"
 #include "proxy/master.h"
 #include "proxy/oneshot.h"
@@ -23,13 +24,22 @@
 #include "proxy/pidfile.h"
 #include "proxy/title.h"
 
-enum mode { MODE_RUN, MODE_CHECK, MODE_SHOW, MODE_RELOAD, MODE_STOP, MODE_ONESHOT };
+enum mode {
+    MODE_RUN,
+    MODE_CHECK,
+    MODE_SHOW,
+    MODE_RELOAD,
+    MODE_STOP,
+    MODE_ONESHOT,
+    MODE_TEST_RULE,
+};
 
 struct arguments {
     enum mode mode;
     bool foreground;
     const char *file;
-    const char *service; /* of a single session; NULL: not named */
+    const char *service; /* of a single session (NULL: not named), or of a rule */
+    const char *key;     /* of MODE_TEST_RULE */
 };
 
 static const char usage[] =
@@ -39,6 +49,9 @@ static const char usage[] =
     "       ehlock --show-config FILE   print it with all defaults\n"
     "       ehlock --reload FILE        check it, and have the running ehlock read it again\n"
     "       ehlock --stop FILE          end the running ehlock, and wait until it has ended\n"
+    "       ehlock --test-rule FILE SERVICE KEY\n"
+    "                                   say which rule matches addr:ADDRESS, sni:NAME, helo:NAME;\n"
+    "                                   exit 0, or 1 if none does\n"
     "       ehlock --help | --version\n";
 
 static void print_help(void)
@@ -49,15 +62,12 @@ static void print_help(void)
 
 static bool parse(int argc, char **argv, struct arguments *a)
 {
-    static const struct option options[] = {{"check", no_argument, NULL, 'c'},
-                                            {"foreground", no_argument, NULL, 'f'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"inetd", no_argument, NULL, 'i'},
-                                            {"show-config", no_argument, NULL, 's'},
-                                            {"version", no_argument, NULL, 'v'},
-                                            {"reload", no_argument, NULL, 'r'},
-                                            {"stop", no_argument, NULL, 't'},
-                                            {0}};
+    static const struct option options[] = {
+        {"check", no_argument, NULL, 'c'},       {"foreground", no_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},        {"inetd", no_argument, NULL, 'i'},
+        {"show-config", no_argument, NULL, 's'}, {"version", no_argument, NULL, 'v'},
+        {"reload", no_argument, NULL, 'r'},      {"stop", no_argument, NULL, 't'},
+        {"test-rule", no_argument, NULL, 'T'},   {0}};
     int o;
     *a = (struct arguments){.mode = MODE_RUN};
     while ((o = getopt_long(argc, argv, "fh", options, NULL)) != -1) {
@@ -83,6 +93,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
         case 't':
             a->mode = MODE_STOP;
             break;
+        case 'T':
+            a->mode = MODE_TEST_RULE;
+            break;
         case 'v':
             printf("ehlock %s, GnuTLS %s\n", EHLOCK_VERSION, tls_library_version());
             exit(0);
@@ -90,10 +103,13 @@ static bool parse(int argc, char **argv, struct arguments *a)
             return false;
         }
     }
+    int n = argc - optind;
     a->file = argv[optind];
-    if (a->mode == MODE_ONESHOT && optind == argc - 2)
+    if (a->mode == MODE_TEST_RULE && n == 3)
+        a->key = argv[optind + 2];
+    if (n == 3 || (n == 2 && a->mode == MODE_ONESHOT))
         a->service = argv[optind + 1];
-    return a->file != NULL && optind + 1 + (a->service != NULL) == argc;
+    return n == (a->mode == MODE_TEST_RULE ? 3 : 1) || (n == 2 && a->mode == MODE_ONESHOT);
 }
 
 /* The parent stays until the services run, so that its exit status tells whether they do. The
@@ -137,6 +153,14 @@ static int show(struct config *c)
     config_finish(c);
     free(c);
     return 0;
+}
+
+static int test_rule(struct config *c, const char *service, const char *key)
+{
+    int status = config_test_rule(c, service, key);
+    config_finish(c);
+    free(c);
+    return status;
 }
 
 static int run(struct config *c, const char *file, struct activation *handed, bool foreground)
@@ -223,6 +247,8 @@ static int do_as_told(const struct arguments *a, struct config *c, struct activa
         return stop(c, a->file);
     case MODE_ONESHOT:
         break; /* has returned */
+    case MODE_TEST_RULE:
+        return test_rule(c, a->service, a->key);
     }
     return EX_USAGE;
 }

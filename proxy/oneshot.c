@@ -204,11 +204,13 @@ static void open_log(const struct config *c, bool own_stderr)
         log_error_errno("output: cannot open %s", c->output);
 }
 
-static const char *not_configured(void *ctx, const struct address *client)
+static struct admittance not_configured(void *ctx, const struct address *client)
 {
     (void)ctx;
     (void)client;
-    return "Mail server is not configured, try again later";
+    static const char text[] = "Mail server is not configured, try again later";
+    return (struct admittance){
+        .refusal = {.code = 421, .enhanced = "4.3.5", .text = text, .reason = text}};
 }
 
 /* The client hears a sentence, from a process that is jailed as far as it can be; if it cannot, or

@@ -27,6 +27,7 @@ struct pool {
     struct program program; /* path NULL: none */
     struct listeners listeners;
     struct stats *stats;
+    struct rates *connections_rate, *handshakes_rate; /* NULL: no limit */
     /* Those of the current keyset, borrowed: */
     struct tls_setup *tls;             /* NULL: no TLS */
     struct destinations *destinations; /* client = yes; NULL: not so */

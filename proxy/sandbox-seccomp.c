@@ -62,10 +62,18 @@ static bool add_all(scmp_filter_ctx ctx, const int *calls, size_t n)
     return true;
 }
 
+/* Compares an argument of the call: SCMP_CMP_EQ with `a`, SCMP_CMP_MASKED_EQ under the mask `a`
+ * with `b`. */
+static struct scmp_arg_cmp argument(unsigned number, enum scmp_compare how, scmp_datum_t a,
+                                    scmp_datum_t b)
+{
+    return (struct scmp_arg_cmp){.arg = number, .op = how, .datum_a = a, .datum_b = b};
+}
+
 /* Memory may be had, but never memory that can be run. */
 static bool add_memory(scmp_filter_ctx ctx)
 {
-    const struct scmp_arg_cmp not_executable = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+    const struct scmp_arg_cmp not_executable = argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
     return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, not_executable) == 0 &&
            seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, not_executable) == 0;
 }
@@ -74,28 +82,28 @@ static bool add_stream_socket(scmp_filter_ctx ctx, int family)
 {
     const scmp_datum_t kind = ~(scmp_datum_t)(SOCK_CLOEXEC | SOCK_NONBLOCK);
     return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family),
-                            SCMP_A1(SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, SOCK_STREAM)) == 0;
+                            argument(0, SCMP_CMP_EQ, (scmp_datum_t)family, 0),
+                            argument(1, SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, SOCK_STREAM)) == 0;
 }
 
 static bool add_option(scmp_filter_ctx ctx, int level, int name)
 {
     return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
-                            SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)level),
-                            SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)name)) == 0;
+                            argument(1, SCMP_CMP_EQ, (scmp_datum_t)level, 0),
+                            argument(2, SCMP_CMP_EQ, (scmp_datum_t)name, 0)) == 0;
 }
 
 static bool add_fcntl(scmp_filter_ctx ctx, int command)
 {
     return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                            SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)command)) == 0;
+                            argument(1, SCMP_CMP_EQ, (scmp_datum_t)command, 0)) == 0;
 }
 
 /* A worker asks the keeper over socket pairs and reaches its backends, no others. */
 static bool add_sockets(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
 {
     if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-                         SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) != 0 ||
+                         argument(0, SCMP_CMP_EQ, AF_UNIX, 0)) != 0 ||
         !add_fcntl(ctx, F_GETFL) || !add_fcntl(ctx, F_SETFL) ||
         !add_option(ctx, IPPROTO_TCP, TCP_NODELAY) || !add_option(ctx, SOL_SOCKET, SO_SNDTIMEO))
         return false;

@@ -15,7 +15,9 @@
 #include "proxy/handshake.h"
 #include "proxy/identity.h"
 #include "proxy/log.h"
+#include "proxy/pace.h"
 #include "proxy/pump.h"
+#include "proxy/ruling.h"
 #include "proxy/transport.h"
 #include "proxy/upstream.h"
 
@@ -43,6 +45,9 @@ struct session {
     struct upstream upstream; /* client = yes: TLS of the server */
     struct policy policy;
     struct dialogue dialogue;
+    struct ruling ruling;
+    int log_level;                     /* that of the configuration */
+    bool told_handshake_rate;          /* in the log */
     char literal[ADDRESS_LITERAL_MAX]; /* the client's address, for dialogue.client_facts */
     enum dialogue_end end;
     bool refused; /* never served: there were too many, or nobody knows who it is */
@@ -108,6 +113,44 @@ static void summarize(const struct session *s)
         (unsigned long long)s->client.received, (unsigned long long)s->client.sent,
         (long long)(ms / 1000), (long long)(ms % 1000), server,
         d->reason[0] != '\0' ? " reason=\"" : "", d->reason, d->reason[0] != '\0' ? "\"" : "");
+}
+
+/* ---- what the administrator says to this client ---- */
+
+static void heed_rules(struct session *s, enum rule_moment moment, const char *text, size_t len)
+{
+    const struct rule *rule = ruling_ask(&s->ruling, moment, text, len);
+    s->dialogue.policy = ruling_policy(&s->ruling);
+    log_set_level(ruling_log_level(&s->ruling, s->log_level));
+    if (rule != NULL)
+        log_info("service=%s client=%s rule=%s action=%s", s->pool->service->name, s->peer->text,
+                 rule->where, rule_action_name(rule->action));
+}
+
+static void heed_address_rules(struct session *s)
+{
+    char host[ADDRESS_HOST_MAX];
+    address_numeric(s->peer, host);
+    heed_rules(s, MOMENT_ADDRESS, host, strlen(host));
+}
+
+/* How the client calls itself is the first word, as most servers see it. */
+static void dialogue_hello(struct dialogue *d, const char *name, size_t len)
+{
+    struct session *s = d->session;
+    char word[128];
+    size_t n = 0;
+    while (n < len && name[n] != ' ' && name[n] != '\t')
+        n++;
+    snprintf(word, sizeof word, "%.*s", (int)n, name);
+    log_debug("service=%s client=%s helo=%s", s->pool->service->name, s->peer->text,
+              as_word(word, word, sizeof word));
+    heed_rules(s, MOMENT_HELO, name, n);
+}
+
+static bool shakes_hands_too_often(const struct session *s)
+{
+    return pace_is_exceeded(s->pool, s->pool->handshakes_rate, "maxHandshakesRate", s->peer);
 }
 
 /* ---- who the client is ---- */
@@ -230,6 +273,9 @@ static void note_tls(struct session *s)
 {
     struct tls_info info;
     tls_get_info(s->tls, &info);
+    const char *sni = strcmp(info.sni, "-") == 0 ? "" : info.sni;
+    ruling_forget_hello(&s->ruling);
+    heed_rules(s, MOMENT_SNI, sni, strlen(sni));
     s->dialogue.client_facts.tls_version = info.version;
     s->dialogue.client_facts.tls_cipher = info.cipher;
     s->dialogue.client_facts.tls_bits = info.cipher_bits;
@@ -257,11 +303,20 @@ static bool dialogue_start_tls(struct dialogue *d)
     return start_tls(d->session);
 }
 
-/* Without a keeper that can load the keys a handshake would fail; STARTTLS is answered 454. */
+/* Without a keeper that can load the keys a handshake would fail; STARTTLS is answered 454. So it
+ * is where a client has begun TLS too often. */
 static bool dialogue_tls_ready(struct dialogue *d)
 {
-    const struct session *s = d->session;
-    return s->pool->tls != NULL && atomic_load(&s->pool->stats->keys_ready);
+    struct session *s = d->session;
+    if (s->pool->tls == NULL || !atomic_load(&s->pool->stats->keys_ready))
+        return false;
+    if (!shakes_hands_too_often(s))
+        return true;
+    if (!s->told_handshake_rate)
+        log_notice("service=%s client=%s STARTTLS is answered 454: more than maxHandshakesRate",
+                   s->pool->service->name, s->peer->text);
+    s->told_handshake_rate = true;
+    return false;
 }
 
 /* implicitTls = auto: a client that speaks first, with a TLS record, wants TLS; one that waits
@@ -307,6 +362,21 @@ static void tell_sorry(struct session *s, const char *text)
     (void)wire_flush(&s->client, deadline);
 }
 
+/* Whoever has been reached before is asked again: the client has seen its greeting. */
+static unsigned first_backend(const struct session *s)
+{
+    if (s->backend_address != NULL)
+        return (unsigned)(s->backend_address - s->pool->backends.addresses);
+    return s->pool->service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1)
+                                                     : 0;
+}
+
+static const struct destination *destination_of(const struct session *s)
+{
+    size_t n = (size_t)(s->backend_address - s->pool->backends.addresses);
+    return &s->pool->destinations->items[s->pool->backends.entries[n]];
+}
+
 /* Where every session is a new start, the keys are loaded while we come this far: before the first
  * word of ours, so that there still is one for a server that has none. */
 static bool keys_are_loaded(struct session *s, bool tls_first)
@@ -322,19 +392,19 @@ static bool keys_are_loaded(struct session *s, bool tls_first)
     return false;
 }
 
-/* Whoever has been reached before is asked again: the client has seen its greeting. */
-static unsigned first_backend(const struct session *s)
+/* In place of a greeting. */
+static void turn_away(struct session *s, const struct refusal *r)
 {
-    if (s->backend_address != NULL)
-        return (unsigned)(s->backend_address - s->pool->backends.addresses);
-    return s->pool->service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1)
-                                                     : 0;
-}
-
-static const struct destination *destination_of(const struct session *s)
-{
-    size_t n = (size_t)(s->backend_address - s->pool->backends.addresses);
-    return &s->pool->destinations->items[s->pool->backends.entries[n]];
+    const struct protocol *p = s->pool->service->protocol;
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    s->refused = true;
+    finish_with(s, DIALOGUE_REFUSED, "%s", r->reason);
+    if (p == NULL || p->refuse == NULL) {
+        tell_sorry(s, r->text);
+        return;
+    }
+    p->refuse(&s->client, s->pool->policy.hostname, r, deadline);
+    (void)wire_flush(&s->client, deadline);
 }
 
 static int connect_socket(struct session *s, unsigned first, char *error, size_t size)
@@ -499,28 +569,47 @@ static void serve(struct session *s)
         run_pump(s);
 }
 
+/* Code 0: the client is welcome, so far. */
+static struct admittance ask_admission(const struct session *s, const struct admission *admission)
+{
+    struct admittance a = {0};
+    if (admission != NULL)
+        a = admission->ask(admission->ctx, s->peer);
+    if (a.refusal.code == 0)
+        a.refusal = s->dialogue.policy->refusal;
+    return a;
+}
+
+/* A client that comes or begins TLS too often is not worth a handshake; others that are refused are
+ * told so under TLS. False: it is over. */
+static bool begin_with_tls(struct session *s, const struct admittance *a)
+{
+    if (a->comes_too_often || shakes_hands_too_often(s)) {
+        s->refused = true;
+        finish_with(s, DIALOGUE_REFUSED, "%s",
+                    a->comes_too_often ? a->refusal.reason
+                                       : "Too many TLS handshakes in a short time");
+        return false;
+    }
+    s->dialogue.step = "TLS handshake";
+    return keys_are_loaded(s, true) && start_tls(s);
+}
+
 static void run(struct session *s, const struct admission *admission)
 {
     if (!identify_client(s))
         return;
+    heed_address_rules(s);
     log_info("service=%s client=%s%s%s connected", s->pool->service->name, s->peer->text,
              s->via != NULL ? " via=" : "", s->via != NULL ? s->via->text : "");
-    const char *refusal = admission != NULL ? admission->ask(admission->ctx, s->peer) : NULL;
-    s->refused = refusal != NULL;
-    bool tls_first = begins_with_tls(s);
-    if (refusal != NULL && !tls_first) {
-        finish_with(s, DIALOGUE_REFUSED, "%s", refusal);
-        tell_sorry(s, refusal);
+    struct admittance a = ask_admission(s, admission);
+    s->refused = a.refusal.code != 0;
+    if (begins_with_tls(s) && !begin_with_tls(s, &a))
         return;
-    }
-    if (tls_first) {
-        s->dialogue.step = "TLS handshake";
-        if (!keys_are_loaded(s, true) || !start_tls(s))
-            return;
-    }
-    if (refusal != NULL) {
-        finish_with(s, DIALOGUE_REFUSED, "%s", refusal);
-        tell_sorry(s, refusal);
+    if (a.refusal.code == 0)
+        a.refusal = s->dialogue.policy->refusal; /* the name it asked for may be refused */
+    if (a.refusal.code != 0) {
+        turn_away(s, &a.refusal);
         return;
     }
     if (!reach_backend(s) || !keys_are_loaded(s, false))
@@ -596,6 +685,7 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
         .client = &s.client,
         .backend = &s.backend,
         .policy = &s.policy,
+        .hello = dialogue_hello,
         .step = "beginning",
         .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
         .clock = time,
@@ -605,12 +695,15 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
         .renew_backend = dialogue_renew_backend,
         .session = &s,
     };
+    s.ruling = (struct ruling){.rules = &pool->service->rules, .common = &s.policy};
+    s.log_level = log_level();
     struct transport t = transport_of_fd(&s.client_fd);
     wire_init(&s.client, &t, pool->cancel_fd);
     run(&s, admission);
     close_both(&s);
     summarize(&s);
     note_offer(&s);
+    log_set_level(s.log_level);
     tls_destroy(s.tls);
     upstream_drop(&s.upstream);
     wire_finish(&s.client);

@@ -8,10 +8,15 @@
 #include "proxy/address.h"
 #include "proxy/pool.h"
 
-/* Asked once, as soon as it is known who the client is: what to tell it instead of serving it, or
- * NULL. */
+/* Whether a client is served. */
+struct admittance {
+    struct refusal refusal; /* code 0: it is */
+    bool comes_too_often;   /* and is not worth a handshake, in which it could be told */
+};
+
+/* Asked once, as soon as it is known who the client is. */
 struct admission {
-    const char *(*ask)(void *ctx, const struct address *client);
+    struct admittance (*ask)(void *ctx, const struct address *client);
     void *ctx;
 };
 

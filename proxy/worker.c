@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "proxy/log.h"
+#include "proxy/pace.h"
 #include "proxy/session.h"
 #include "proxy/title.h"
 
@@ -140,16 +141,26 @@ static void tell_master(const struct pool *pool, unsigned idle)
         return; /* EAGAIN: it has been told often enough */
 }
 
-static const char *find_refusal(const struct pool *pool, unsigned number,
-                                const unsigned char key[16])
+static struct refusal refuse(const char *enhanced, const char *text)
+{
+    return (struct refusal){.code = 421, .enhanced = enhanced, .text = text, .reason = text};
+}
+
+static struct admittance judge(const struct pool *pool, unsigned number,
+                               const unsigned char key[16], const struct address *client)
 {
     const struct service *s = pool->service;
-    if (number > (unsigned)s->max_connections)
-        return "Too many connections, try again later";
-    if (s->max_connections_per_client > 0 &&
-        stats_count_client(pool->stats, key) > (unsigned)s->max_connections_per_client)
-        return "Too many connections from your address, try again later";
-    return NULL;
+    struct admittance a = {0};
+    a.comes_too_often =
+        pace_is_exceeded(pool, pool->connections_rate, "maxConnectionsRate", client);
+    if (a.comes_too_often)
+        a.refusal = refuse("4.7.0", "Too many connections in a short time, try again later");
+    else if (number > (unsigned)s->max_connections)
+        a.refusal = refuse("4.3.2", "Too many connections, try again later");
+    else if (s->max_connections_per_client > 0 &&
+             stats_count_client(pool->stats, key) > (unsigned)s->max_connections_per_client)
+        a.refusal = refuse("4.3.2", "Too many connections from your address, try again later");
+    return a;
 }
 
 struct arrival {
@@ -159,16 +170,16 @@ struct arrival {
 };
 
 /* The session counted as its peer's until it was known whose it is. */
-static const char *admit(void *ctx, const struct address *client)
+static struct admittance admit(void *ctx, const struct address *client)
 {
     const struct arrival *a = ctx;
     unsigned char key[16];
     address_client_key(client, key);
     stats_session_rename(a->pool->stats, a->slot, key, client->text);
-    const char *refusal = find_refusal(a->pool, a->number, key);
-    if (refusal != NULL)
+    struct admittance result = judge(a->pool, a->number, key, client);
+    if (result.refusal.code != 0)
         stats_session_refuse(a->pool->stats, a->slot);
-    return refusal;
+    return result;
 }
 
 static void serve_one(struct pool *pool, int slot, int fd, const struct address *peer, bool last)

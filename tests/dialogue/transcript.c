@@ -157,6 +157,30 @@ static bool set_text(char **place, const char *value)
     return good;
 }
 
+/* What rules do to a policy. */
+static bool set_rule_option(struct transcript *t, const char *name, const char *value)
+{
+    struct policy *p = &t->policy;
+    if (strcmp(name, "hideStarttls") == 0)
+        return set_yes_no(&p->hide_starttls, value);
+    if (strcmp(name, "refuse") == 0) {
+        t->words[2] = memory_strdup(value);
+        p->refusal = (struct refusal){
+            .code = 550, .enhanced = "5.7.1", .text = t->words[2], .reason = "refused by a rule"};
+        return true;
+    }
+    bool hides = strcmp(name, "hideKeyword") == 0;
+    if ((!hides && strcmp(name, "addCapability") != 0) || t->words[hides ? 0 : 1] != NULL)
+        return false;
+    t->words[hides ? 0 : 1] = memory_strdup(value);
+    t->edit.hide = &t->words[0];
+    t->edit.n_hide = t->words[0] != NULL;
+    t->edit.add = &t->words[1];
+    t->edit.n_add = t->words[1] != NULL;
+    p->edits = (struct capability_edits){.items = {&t->edit}, .count = 1};
+    return hides || reply_may_add(value) == NULL;
+}
+
 /* Of sessions in which ehlock asks the backend for TLS. */
 static bool set_request_option(struct transcript *t, const char *name, const char *value)
 {
@@ -213,7 +237,7 @@ static bool set_option(struct transcript *t, const char *name, const char *value
         good = strcmp(value, "whole") == 0;
         t->only_whole = true;
     } else {
-        good = set_request_option(t, name, value);
+        good = set_request_option(t, name, value) || set_rule_option(t, name, value);
     }
     return good;
 }
@@ -395,6 +419,8 @@ void transcript_free(struct transcript *t)
     for (size_t i = 0; i < t->policy.hide.count; i++)
         pattern_destroy(t->policy.hide.items[i]);
     free(t->policy.hide.items);
+    for (size_t i = 0; i < sizeof t->words / sizeof *t->words; i++)
+        free(t->words[i]);
     free(t->items);
     free(t->path);
     free(t->hostname);

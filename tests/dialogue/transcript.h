@@ -7,6 +7,8 @@
  *   set NAME VALUE                    an option of ehlock.conf(5), or one of the player's own:
  *                                     keys no (no key can be had), startsWithTls yes,
  *                                     deliver whole (neither byte by byte nor cut),
+ *                                     hideKeyword, addCapability WORDS (of one rule),
+ *                                     hideStarttls yes, refuse TEXT (to the next command),
  *                                     fallBack yes, untrusted TEXT (why the server is not
  *                                     trusted), serverStartsWithTls yes, newConnection no (the
  *                                     backend cannot be connected to anew)
@@ -88,6 +90,8 @@ struct transcript {
     struct item *items;
     size_t count;
     struct policy policy;
+    struct capability_edit edit; /* policy.edits, if there is one */
+    char *words[3];              /* what is hidden, added, and said in a refusal; owned */
     char *hostname;
     int64_t pretls_ms;
     bool keys_ready, starts_with_tls, only_whole;

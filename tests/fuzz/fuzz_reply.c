@@ -8,7 +8,10 @@
 #include "fuzz.h"
 #include "protocols/reply.h"
 
-enum { OFFER = 1, HIDE_AUTH = 2, HIDE_PATTERN = 4 };
+enum { OFFER = 1, HIDE_AUTH = 2, HIDE_PATTERN = 4, EDIT = 8 };
+
+/* What a rule hides and adds when there is one. */
+static char hidden_word[] = "SIZE", added_line[] = "X-ADDED 1";
 
 /* Takes lines until the reply is complete or broken. */
 static enum reply_line read_reply(struct reply *r, const char *data, size_t size)
@@ -57,7 +60,7 @@ static bool word_is(const char *word, size_t len, const char *name)
 
 /* What a client finds in the list. */
 struct seen {
-    unsigned starttls, auth, channel_bound, never;
+    unsigned starttls, auth, channel_bound, never, hidden, added;
     bool chunking, enhanced_codes;
 };
 
@@ -75,6 +78,8 @@ static void see_line(struct seen *s, const char *line, const char *end)
         return;
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         s->never += word_is(word, len, never[i]);
+    s->hidden += word_is(word, len, hidden_word);
+    s->added += word_is(word, len, "X-ADDED");
     s->starttls += word_is(word, len, "STARTTLS");
     s->chunking |= word_is(word, len, "CHUNKING");
     s->enhanced_codes |= word_is(word, len, "ENHANCEDSTATUSCODES");
@@ -103,13 +108,18 @@ static void check_list(const struct reply *in, const struct capability_rules *ru
     struct reply out = {0}, again = {0}, read = {0};
     struct capabilities told, told_again;
     reply_edit_capabilities(in, rules, &out, &told);
-    must(out.len <= in->len + strlen("-250-STARTTLS\r\n"), "no more than one line is added");
+    bool edited = rules->edits != NULL;
+    must(out.len <= in->len + strlen("-250-STARTTLS\r\n") +
+                        (edited ? strlen("250-\r\n") + strlen(added_line) : 0),
+         "no more is added than STARTTLS and what a rule says");
     must(read_reply(&read, out.bytes, out.len) == REPLY_LAST && read.len == out.len &&
              read.code == in->code && read.lines == out.lines,
          "what is shown is one whole reply");
 
     struct seen s = see(&out);
     must(s.starttls == (rules->offer_starttls ? 1 : 0), "STARTTLS is there once, or not at all");
+    must(!edited || (s.hidden == 0 && s.added > 0), "what a rule hides is not there, and what it "
+                                                    "adds is");
     must(s.never == 0, "what is never shown is not shown");
     must(!rules->hide_auth || s.auth == 0, "AUTH is hidden where it must be");
     must(s.channel_bound == 0, "no mechanism is shown that binds to a channel");
@@ -129,8 +139,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char error[128];
     struct pattern *pattern = pattern_create("/^(X-|VRFY)/", error, sizeof error);
     const struct pattern_list hide = {.items = &pattern, .count = choice & HIDE_PATTERN ? 1 : 0};
-    const struct capability_rules rules = {
-        .offer_starttls = choice & OFFER, .hide_auth = choice & HIDE_AUTH, .hide = &hide};
+    char *words[] = {hidden_word, added_line};
+    const struct capability_edit edit = {
+        .hide = &words[0], .n_hide = 1, .add = &words[1], .n_add = 1};
+    const struct capability_edits edits = {.items = {&edit}, .count = 1};
+    const struct capability_rules rules = {.offer_starttls = choice & OFFER,
+                                           .hide_auth = choice & HIDE_AUTH,
+                                           .hide = &hide,
+                                           .edits = choice & EDIT ? &edits : NULL};
     struct reply r = {0};
     if (read_reply(&r, (const char *)data, size) == REPLY_LAST && r.code == 250)
         check_list(&r, &rules);

@@ -324,6 +324,177 @@ static void list_is_edited(void **state)
     reply_finish(&out);
 }
 
+/* ---- rules that hide and add ---- */
+
+static const struct rule_case {
+    const char *name;
+    struct bytes in;
+    int rules;
+    const char *pattern;
+    const char *hide[3], *add[3]; /* of edits one behind the other; NULL: nothing */
+    struct bytes want;
+} rule_cases[] = {
+    {"line is added behind the others",
+     B("250-mx\r\n250 A\r\n"),
+     0,
+     NULL,
+     {NULL},
+     {"SIZE 10"},
+     B("250-mx\r\n250-A\r\n250 SIZE 10\r\n")},
+    {"line is added to the domain alone",
+     B("250 mx\r\n"),
+     0,
+     NULL,
+     {NULL},
+     {"X"},
+     B("250-mx\r\n250 X\r\n")},
+    {"line is added to a code alone", B("250\r\n"), 0, NULL, {NULL}, {"X"}, B("250-\r\n250 X\r\n")},
+    {"STARTTLS is not last",
+     B("250 mx\r\n"),
+     OFFER,
+     NULL,
+     {NULL},
+     {"X"},
+     B("250-mx\r\n250-STARTTLS\r\n250 X\r\n")},
+    {"keyword that is there is not added",
+     B("250-mx\r\n250 size 5\r\n"),
+     0,
+     NULL,
+     {NULL},
+     {"SIZE 10"},
+     B("250-mx\r\n250 size 5\r\n")},
+    {"keyword is not added twice",
+     B("250 mx\r\n"),
+     0,
+     NULL,
+     {NULL},
+     {"X 1", "x 2"},
+     B("250-mx\r\n250 X 1\r\n")},
+    {"domain is no keyword", B("250 X\r\n"), 0, NULL, {NULL}, {"X"}, B("250-X\r\n250 X\r\n")},
+    {"longer keyword is another",
+     B("250-mx\r\n250 SIZEX\r\n"),
+     0,
+     NULL,
+     {NULL},
+     {"SIZE"},
+     B("250-mx\r\n250-SIZEX\r\n250 SIZE\r\n")},
+    {"keyword is hidden in any case",
+     B("250-mx\r\n250-Size 5\r\n250 A\r\n"),
+     0,
+     NULL,
+     {"SIZE"},
+     {NULL},
+     B("250-mx\r\n250 A\r\n")},
+    {"longer keyword is not hidden",
+     B("250-mx\r\n250 SIZEX\r\n"),
+     0,
+     NULL,
+     {"SIZE"},
+     {NULL},
+     B("250-mx\r\n250 SIZEX\r\n")},
+    {"last keyword is hidden", B("250-mx\r\n250 A\r\n"), 0, NULL, {"A"}, {NULL}, B("250 mx\r\n")},
+    {"line is replaced",
+     B("250-mx\r\n250-SIZE 5\r\n250 A\r\n"),
+     0,
+     NULL,
+     {"SIZE"},
+     {"SIZE 10"},
+     B("250-mx\r\n250-A\r\n250 SIZE 10\r\n")},
+    {"line is replaced with a pattern",
+     B("250-mx\r\n250-SIZE 5\r\n250 A\r\n"),
+     0,
+     "/^SIZE/",
+     {NULL},
+     {"SIZE 10"},
+     B("250-mx\r\n250-A\r\n250 SIZE 10\r\n")},
+    {"later rule hides what an earlier one added",
+     B("250-mx\r\n250 A\r\n"),
+     0,
+     NULL,
+     {NULL, "X"},
+     {"X", NULL},
+     B("250-mx\r\n250 A\r\n")},
+    {"earlier rule does not hide what a later one adds",
+     B("250-mx\r\n250 A\r\n"),
+     0,
+     NULL,
+     {"X", NULL},
+     {NULL, "X"},
+     B("250-mx\r\n250-A\r\n250 X\r\n")},
+    {"third rule replaces what the first added",
+     B("250 mx\r\n"),
+     0,
+     NULL,
+     {NULL, NULL, "X"},
+     {"X 1", NULL, "X 3"},
+     B("250-mx\r\n250 X 3\r\n")},
+};
+
+static void rules_hide_and_add(void **state)
+{
+    const struct rule_case *c = *state;
+    struct capability_edit items[3] = {{0}};
+    struct capability_edits edits = {.count = 3};
+    struct reply in = {0}, out = {0};
+    struct pattern *pattern = NULL;
+    struct pattern_list hide;
+    struct capabilities told;
+    char *words[6];
+    for (size_t i = 0; i < 3; i++) {
+        words[i] = (char *)(size_t)c->hide[i];
+        words[3 + i] = (char *)(size_t)c->add[i];
+        items[i] = (struct capability_edit){.hide = &words[i],
+                                            .n_hide = c->hide[i] != NULL,
+                                            .add = &words[3 + i],
+                                            .n_add = c->add[i] != NULL};
+        edits.items[i] = &items[i];
+    }
+    make_hide(&hide, &pattern, c->pattern);
+    const struct capability_rules rules = {
+        .offer_starttls = (c->rules & OFFER) != 0, .hide = &hide, .edits = &edits};
+    assert_int_equal(add_all(&in, c->in.data, c->in.len), REPLY_LAST);
+    reply_edit_capabilities(&in, &rules, &out, &told);
+    assert_bytes(out.bytes, out.len, c->want.data, c->want.len);
+    assert_is_reply(&out, out.lines);
+    pattern_destroy(pattern);
+    reply_finish(&in);
+    reply_finish(&out);
+}
+
+static void added_enhanced_codes_are_a_promise(void **state)
+{
+    char line[] = "ENHANCEDSTATUSCODES", *add = line;
+    const struct capability_edit edit = {.add = &add, .n_add = 1};
+    const struct capability_edits edits = {.items = {&edit}, .count = 1};
+    const struct capability_rules rules = {.edits = &edits};
+    struct reply in = {0}, out = {0};
+    struct capabilities told;
+    (void)state;
+    assert_int_equal(add_all(&in, "250 mx\r\n", 8), REPLY_LAST);
+    reply_edit_capabilities(&in, &rules, &out, &told);
+    assert_true(told.enhanced_codes);
+    assert_false(told.chunking);
+    reply_finish(&in);
+    reply_finish(&out);
+}
+
+static void added_line_has_512_bytes_at_most(void **state)
+{
+    char text[600];
+    (void)state;
+    memset(text, 'X', sizeof text);
+    text[506] = '\0';
+    assert_null(reply_may_add(text));
+    text[506] = 'X';
+    text[507] = '\0';
+    assert_non_null(reply_may_add(text));
+    assert_non_null(reply_may_add(""));
+    assert_non_null(reply_may_add("X\r\n250 Y"));
+    assert_non_null(reply_may_add(" X"));
+    assert_non_null(reply_may_add("X.Y"));
+    assert_null(reply_may_add("LIMITS RCPTMAX=20"));
+}
+
 static void rules_without_patterns_are_fine(void **state)
 {
     (void)state;
@@ -381,6 +552,9 @@ int main(void)
     unit_add(&u, "clear keeps the memory", clear_keeps_the_memory_and_forgets_the_code, NULL);
     unit_add(&u, "reply grows", reply_grows, NULL);
     UNIT_ADD_TABLE(&u, list_is_edited, edit_cases);
+    UNIT_ADD_TABLE(&u, rules_hide_and_add, rule_cases);
+    unit_add(&u, "added promise", added_enhanced_codes_are_a_promise, NULL);
+    unit_add(&u, "length of an added line", added_line_has_512_bytes_at_most, NULL);
     unit_add(&u, "rules without patterns", rules_without_patterns_are_fine, NULL);
     UNIT_ADD_TABLE(&u, keyword_is_looked_for, offer_cases);
     unit_add(&u, "empty reply offers nothing", empty_reply_offers_nothing, NULL);
