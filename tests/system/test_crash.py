@@ -144,13 +144,12 @@ def test_keeper_killed_in_a_handshake_costs_nothing(tmp_path, pki, backend):
 def test_workers_that_die_at_once_are_forked_more_and_more_slowly(tmp_path, pki, backend):
     address = local()
     with Ehlock(tmp_path, global_part() + service(pki, backend, address)) as proxy:
-        killed, times, end = set(), [], time.monotonic() + 8
+        killed, end = set(), time.monotonic() + 5
         while time.monotonic() < end:
             for pid in set(procfs.children(proxy.pid)) - killed - set(proxy.keepers()):
                 try:
                     os.kill(pid, signal.SIGKILL)
                     killed.add(pid)
-                    times.append(time.monotonic())
                 except ProcessLookupError:
                     pass
             time.sleep(0.005)
@@ -171,12 +170,12 @@ def test_workers_that_die_at_once_are_forked_more_and_more_slowly(tmp_path, pki,
 def test_master_is_the_same_after_very_many_sessions(tmp_path, pki, per_worker):
     """EHLOCK_TEST_SESSIONS=100000 makes them so many."""
     wanted = int(os.environ.get("EHLOCK_TEST_SESSIONS", 0))
-    options = {"sessions": wanted} if wanted else {"seconds": 5 if sanitized() else 12}
+    options = {"sessions": wanted} if wanted else {"seconds": 3 if sanitized() else 8}
     address = local()
     with Sink() as sink, Ehlock(tmp_path, global_part(debug="notice") + service(
             pki, sink, address, spareWorkers=8, connectionsPerWorker=per_worker)) as proxy:
-        # Workers that serve many sessions stay after a peak of busy ones.
-        most = 8 if per_worker == 1 else 16
+        # Workers that serve many sessions stay after a peak, those of ended sessions included.
+        most = 8 if per_worker == 1 else 64
 
         def settled():
             return 8 <= len(proxy.workers()) <= most and not procfs.zombies(proxy.pid)

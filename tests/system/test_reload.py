@@ -396,7 +396,7 @@ def test_ticket_from_before_the_reload_is_taken(tmp_path, pki, backend, version)
 # -- again and again
 
 def test_reload_every_200_ms_under_load_costs_no_session(tmp_path, pki):
-    seconds, address = (12 if sanitized() else 60), local()
+    seconds, address = (8 if sanitized() else 60), local()
     with Sink() as sink:
         texts = [global_part(debug="notice") + service("smtp", leaf, sink, address, spareWorkers=8)
                  for leaf in (pki.ecdsa, pki.rsa)]
