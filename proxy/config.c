@@ -13,6 +13,7 @@
 
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/clientcert.h"
 #include "proxy/environment.h"
 #include "proxy/log.h"
 #include "proxy/options.h"
@@ -71,6 +72,7 @@ void config_init(struct config *c)
 
 static void finish_service(struct service *s)
 {
+    client_demand_finish(s);
     options_finish(s, SCOPE_SERVICE);
     for (size_t i = 0; i < s->hide.count; i++)
         pattern_destroy(s->hide.items[i]);
@@ -207,6 +209,22 @@ const char *config_where(const struct config *c, const struct service *s, const 
             return o->where;
         if (o->service == -1)
             found = o->where;
+    }
+    return found;
+}
+
+enum config_origin config_origin(const struct config *c, const struct service *s,
+                                 const char *option)
+{
+    enum config_origin found = ORIGIN_NOWHERE;
+    for (size_t i = 0; i < c->n_origins; i++) {
+        const struct origin *o = &c->origins[i];
+        if (strcasecmp(o->row->name, option) != 0)
+            continue;
+        if (o->service == (int)(s - c->services))
+            return ORIGIN_SECTION;
+        if (o->service == -1)
+            found = ORIGIN_DEFAULTS;
     }
     return found;
 }
@@ -466,11 +484,7 @@ static void check_certificates(struct config *c, const struct service *s)
 /* Whether it stands in the section itself. */
 static bool is_given(const struct config *c, const struct service *s, const char *option)
 {
-    for (size_t i = 0; i < c->n_origins; i++)
-        if (c->origins[i].service == (int)(s - c->services) &&
-            strcasecmp(c->origins[i].row->name, option) == 0)
-            return true;
-    return false;
+    return config_origin(c, s, option) == ORIGIN_SECTION;
 }
 
 static void check_exec_alone(struct config *c, const struct service *s)
@@ -548,6 +562,39 @@ static void check_transparent(struct config *c, const struct service *s)
                      "connect has none");
 }
 
+static bool speaks_mail(const struct service *s)
+{
+    return s->protocol == &protocol_smtp || s->protocol == &protocol_lmtp;
+}
+
+static void check_xclient(struct config *c, const struct service *s)
+{
+    const char *where = config_where(c, s, "identity");
+    if (s->identity != IDENTITY_XCLIENT)
+        return;
+    if (!speaks_mail(s))
+        config_error(c, where,
+                     "[%s] identity = xclient is a command of SMTP: write protocol = smtp or lmtp "
+                     "as well, or identity = proxy",
+                     s->name);
+    if (any_path(&s->accept))
+        config_error(c, where,
+                     "identity = xclient needs addresses: clients of a Unix socket in accept have "
+                     "none");
+}
+
+/* A program has it in its environment whatever is written; nothing else has an environment. */
+static void settle_env(struct config *c, struct service *s)
+{
+    if (s->exec != NULL && config_origin(c, s, "identity") == ORIGIN_NOWHERE)
+        s->identity = IDENTITY_ENV;
+    if (s->exec == NULL && s->identity == IDENTITY_ENV)
+        config_error(c, config_where(c, s, "identity"),
+                     "[%s] identity = env is for programs (exec): write proxy, proxy2, xclient or "
+                     "transparent, as the backend understands it",
+                     s->name);
+}
+
 /* An address from which clients come whom the backend has no reason to trust; NULL: none. */
 static const struct value *find_outside(const struct service *s)
 {
@@ -563,6 +610,7 @@ static void check_identity(struct config *c, const struct service *s)
     const struct value *outside = find_outside(s);
     char local[256];
     check_transparent(c, s);
+    check_xclient(c, s);
     if (s->protocol == NULL || s->exec != NULL || outside == NULL || s->identity != IDENTITY_NONE)
         return;
     snprintf(local, sizeof local, "%s:1", s->local != NULL ? s->local : "localhost");
@@ -571,8 +619,8 @@ static void check_identity(struct config *c, const struct service *s)
     config_warn(c, outside->where,
                 "[%s] the backend %s sees every client as this machine; if it relays for this "
                 "machine (Postfix: mynetworks), it relays for the world, an open relay. Write "
-                "identity = proxy, proxy2 or transparent, as the backend understands it, or "
-                "local = ADDRESS, one of this machine's that the backend does not trust",
+                "identity = proxy, proxy2, xclient or transparent, as the backend understands "
+                "it, or local = ADDRESS, one of this machine's that the backend does not trust",
                 s->name, s->connect.count > 0 ? s->connect.items[0].text : "?");
 }
 
@@ -608,6 +656,17 @@ static void check_combinations(struct config *c, const struct service *s)
     }
 }
 
+/* Clients are judged as the service says, whatever name they ask for. */
+static void forbid_verifying(struct config *c, const struct service *s)
+{
+    static const char *const options[] = {"relayAs",     "requireCert",  "verify",
+                                          "verifyChain", "verifyClient", "verifyPeer"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (is_given(c, s, options[i]))
+            config_error(c, config_where(c, s, options[i]),
+                         "[%s] sni: %s belongs into the service it names", s->name, options[i]);
+}
+
 /* sni = SERVICE:PATTERN makes a section a bundle of certificates for another. */
 static void resolve_sni(struct config *c, struct service *s)
 {
@@ -628,6 +687,7 @@ static void resolve_sni(struct config *c, struct service *s)
         config_error(c, s->where, "[%s] sni: needs cert = FILE", s->name);
     if (s->accept.count > 0 && !s->accept.inherited)
         config_error(c, s->where, "[%s] sni: accept belongs into the service it names", s->name);
+    forbid_verifying(c, s);
 }
 
 static void check_service(struct config *c, struct service *s)
@@ -641,11 +701,13 @@ static void check_service(struct config *c, struct service *s)
     check_taken(c, s);
     compile_patterns(c, s);
     check_program(c, s);
+    settle_env(c, s);
     parse_networks(c, s);
     check_certificates(c, s);
     check_trace(c, s);
     check_combinations(c, s);
     check_identity(c, s);
+    client_demand_make(c, s);
 }
 
 /* A daemon leaves the directory that it was started from. */

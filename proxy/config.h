@@ -13,6 +13,7 @@
 #include "proxy/address.h"
 #include "proxy/arguments.h"
 
+struct client_demand;
 struct option_row;
 
 /* What a repeatable option was given, each with "file:line". */
@@ -29,19 +30,29 @@ enum foreground { FOREGROUND_NO, FOREGROUND_QUIET, FOREGROUND_YES };
 enum failover { FAILOVER_PRIO, FAILOVER_RR };
 enum implicit_tls { IMPLICIT_NO, IMPLICIT_YES, IMPLICIT_AUTO };
 /* The words of `identity`, in the order of its row. */
-enum identity_kind { IDENTITY_NONE, IDENTITY_PROXY, IDENTITY_PROXY2, IDENTITY_TRANSPARENT };
+enum identity_kind {
+    IDENTITY_NONE,
+    IDENTITY_PROXY,
+    IDENTITY_PROXY2,
+    IDENTITY_TRANSPARENT,
+    IDENTITY_XCLIENT,
+    IDENTITY_ENV, /* by the environment of a program */
+};
+enum verify_client { VERIFY_CLIENT_NO, VERIFY_CLIENT_ASK, VERIFY_CLIENT_REQUIRE };
 enum log_mode { LOG_APPEND, LOG_OVERWRITE };
 
 /* One [section]. Times in seconds unless they say otherwise, sizes in bytes. */
 struct service {
     char *name, *where;
     struct values accept, connect, cert, key, ocsp_staple, hide_capability, accept_proxy;
-    char *protocol_name, *ca_file, *priority, *local, *sni;
+    struct values check_host, check_ip, check_email, verify_peer, relay_as;
+    char *protocol_name, *ca_file, *ca_path, *crl_file, *priority, *local, *sni;
+    char *verify, *verify_chain, *require_cert; /* stunnel's words; see clientcert.c */
     char *exec, *exec_args, *exec_user;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
     int trace;
     int implicit_tls_wait_ms;
-    int identity, reconnect;
+    int identity, reconnect, verify_client;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
     int max_command_length, max_reply_size, max_useless_commands;
     int timeout_connect, timeout_busy, timeout_idle, timeout_close, timeout_handshake,
@@ -53,6 +64,7 @@ struct service {
     struct pattern_list hide;            /* hide_capability, compiled */
     struct argument_list exec_arguments; /* exec_args, split; the program's path without them */
     struct network_list balancers;       /* accept_proxy, parsed */
+    struct client_demand *client_demand; /* NULL: clients are not asked for certificates */
 };
 
 /* Where an option was set. */
@@ -98,6 +110,11 @@ void config_show(const struct config *c, FILE *out);
 /* "file:line" where the option of that name was set for the service (NULL: for the program), or
  * where its section begins. Borrowed. */
 const char *config_where(const struct config *c, const struct service *s, const char *option);
+
+/* Where it was set, of the places from which the service has it. */
+enum config_origin { ORIGIN_NOWHERE, ORIGIN_DEFAULTS, ORIGIN_SECTION };
+enum config_origin config_origin(const struct config *c, const struct service *s,
+                                 const char *option);
 
 /* Tells a complaint as config_read does; `where` may be NULL, if the text says it.  */
 void config_error(struct config *c, const char *where, const char *format, ...)

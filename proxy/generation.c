@@ -24,6 +24,7 @@ static struct policy policy_of(const struct config *c, const struct service *s)
                            .bare_newline = (enum bare_newline)s->bare_newline,
                            .trace = s->trace,
                            .reconnect = s->reconnect,
+                           .xclient = s->identity == IDENTITY_XCLIENT,
                            .hide = s->hide,
                            .hostname = c->hostname,
                            .max_command = (size_t)s->max_command_length,
