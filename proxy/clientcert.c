@@ -137,37 +137,47 @@ static void read_relay(struct config *c, const struct service *s, struct client_
 
 /* ---- all together ---- */
 
-/* Said in this very section, so it was meant. CAfile may stand there for other reasons. */
+/* Whoever writes these wants certificates judged. Files of authorities may be there for others. */
 static void forbid_unused(struct config *c, const struct service *s)
 {
-    static const char *const options[] = {"CApath",  "CRLfile", "checkEmail", "checkHost",
-                                          "checkIP", "relayAs", "verifyPeer"};
+    static const char *const options[] = {"checkEmail", "checkHost", "checkIP", "relayAs",
+                                          "verifyPeer"};
     bool only_no = s->verify_peer.count == 1 && strcasecmp(s->verify_peer.items[0].text, "no") == 0;
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        if (config_origin(c, s, options[i]) != ORIGIN_SECTION ||
+        if (config_origin(c, s, options[i]) == ORIGIN_NOWHERE ||
             (only_no && strcmp(options[i], "verifyPeer") == 0))
             continue;
         config_error(c, config_where(c, s, options[i]),
-                     "%s means nothing with verifyClient = no: write verifyClient = ask or require",
-                     options[i]);
+                     "%s means nothing with verifyClient = no in [%s]: write verifyClient = ask or "
+                     "require",
+                     options[i], s->name);
     }
+}
+
+/* The option that asks for certificates. */
+static const char *question_of(const struct config *c, const struct service *s)
+{
+    if (config_origin(c, s, "verifyClient") != ORIGIN_NOWHERE)
+        return "verifyClient";
+    return s->verify_chain != NULL ? "verifyChain" : "verify";
 }
 
 static void check_demand(struct config *c, const struct service *s, const struct client_demand *d)
 {
-    const char *where = config_where(c, s, "verifyClient");
+    const char *option = question_of(c, s), *where = config_where(c, s, option);
     if (s->tls_level == TLS_LEVEL_NONE)
-        config_error(c, where, "[%s] verifyClient and tlsLevel = none exclude each other", s->name);
+        config_error(c, where, "%s and tlsLevel = none exclude each other in [%s]", option,
+                     s->name);
     if (!d->rules.need_ca && d->rules.n_pins == 0)
         config_error(c, where,
-                     "[%s] verifyClient needs CAfile = FILE with the authorities of the "
-                     "certificates, or verifyPeer = sha256:DIGEST for each of them",
-                     s->name);
+                     "%s needs CAfile = FILE with the authorities of the certificates, or "
+                     "verifyPeer = sha256:DIGEST for each of them, in [%s]",
+                     option, s->name);
     if (d->required && s->implicit_tls != IMPLICIT_YES && s->tls_level == TLS_LEVEL_MAY)
         config_error(c, where,
-                     "[%s] verifyClient = require means nothing to clients without TLS: write "
-                     "tlsLevel = encrypt as well, or verifyClient = ask",
-                     s->name);
+                     "%s demands nothing of clients without TLS in [%s]: write tlsLevel = encrypt "
+                     "as well, or verifyClient = ask",
+                     option, s->name);
 }
 
 /* A name that never gets anywhere would let the administrator think that it does. */

@@ -656,15 +656,27 @@ static void check_combinations(struct config *c, const struct service *s)
     }
 }
 
-/* Clients are judged as the service says, whatever name they ask for. */
+/* Clients are judged as the service says, whatever name they ask for; what a section demands and
+ * the service does not would never be demanded. */
 static void forbid_verifying(struct config *c, const struct service *s)
 {
-    static const char *const options[] = {"relayAs",     "requireCert",  "verify",
-                                          "verifyChain", "verifyClient", "verifyPeer"};
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        if (is_given(c, s, options[i]))
-            config_error(c, config_where(c, s, options[i]),
-                         "[%s] sni: %s belongs into the service it names", s->name, options[i]);
+    const struct service *of = s->sni_service;
+    const struct {
+        const char *option;
+        bool here, there;
+    } demands[] = {
+        {"relayAs", s->relay_as.count > 0, of->relay_as.count > 0},
+        {"verify", s->verify != NULL, of->verify != NULL},
+        {"verifyChain", s->verify_chain != NULL, of->verify_chain != NULL},
+        {"verifyClient", s->verify_client != VERIFY_CLIENT_NO,
+         of->verify_client >= s->verify_client},
+        {"verifyPeer", s->verify_peer.count > 0, of->verify_peer.count > 0},
+    };
+    for (size_t i = 0; i < sizeof demands / sizeof *demands; i++)
+        if (demands[i].here && !demands[i].there)
+            config_error(c, config_where(c, s, demands[i].option),
+                         "[%s] sni: %s belongs into the service it names", s->name,
+                         demands[i].option);
 }
 
 /* sni = SERVICE:PATTERN makes a section a bundle of certificates for another. */
@@ -687,7 +699,8 @@ static void resolve_sni(struct config *c, struct service *s)
         config_error(c, s->where, "[%s] sni: needs cert = FILE", s->name);
     if (s->accept.count > 0 && !s->accept.inherited)
         config_error(c, s->where, "[%s] sni: accept belongs into the service it names", s->name);
-    forbid_verifying(c, s);
+    if (s->sni_service != NULL)
+        forbid_verifying(c, s);
 }
 
 static void check_service(struct config *c, struct service *s)
