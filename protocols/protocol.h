@@ -16,6 +16,7 @@
 #include "protocols/reply.h"
 #include "protocols/trace.h"
 #include "protocols/wire.h"
+#include "protocols/xclient.h"
 
 /* How a dialogue ended. */
 enum dialogue_end {
@@ -59,6 +60,7 @@ struct policy {
     enum bare_newline bare_newline; /* what happens to bare CR and LF from the client */
     bool reconnect;                 /* serve: the backend after TLS is another connection */
     bool trace;                     /* serve: a Received header in front of each message */
+    bool xclient;                   /* serve: the backend is told who the client is by XCLIENT */
     struct pattern_list hide;       /* capabilities that the client is not shown */
     struct capability_edits edits;  /* rules about capabilities */
     struct refusal refusal;         /* the answer to the next command but QUIT */
@@ -93,6 +95,14 @@ struct dialogue {
      */
     struct trace_client client_facts;
     time_t (*clock)(time_t *);
+    /* serve, for XCLIENT: the same client, and where it came to; `login` is set by start_tls */
+    struct xclient_facts xclient;
+    /* serve: TLS is up, but the client did not show the certificate that is demanded: why, as a
+     * sentence without a peer's words in it. Set by start_tls; NULL: all is well. */
+    const char *unwelcome;
+    /* Set by `serve`: nothing is wrong with the client, but with how the backend is set up: what to
+     * write there. NULL: nothing. */
+    const char *remedy;
 
     /* Given by the session to `serve`. tls_ready: can we promise a handshake now? start_tls: does
      * it, swaps the transport under `client`, sets tls_active; false: `reason` is set, the client

@@ -116,16 +116,27 @@ static bool keyword_is(const struct keyword_line *k, const char *name)
     return k->word_len == strlen(name) && strncasecmp(k->word, name, k->word_len) == 0;
 }
 
-bool reply_offers(const struct reply *r, const char *keyword)
+bool reply_find(const struct reply *r, const char *keyword, const char **parameters, size_t *len)
 {
     struct keyword_line k;
     size_t position = 0;
     if (!next_line(r, &position, &k))
         return false;
-    while (next_line(r, &position, &k))
-        if (keyword_is(&k, keyword))
-            return true;
+    while (next_line(r, &position, &k)) {
+        if (!keyword_is(&k, keyword))
+            continue;
+        *parameters = k.word + k.word_len;
+        *len = (size_t)(k.text + k.text_len - *parameters);
+        return true;
+    }
     return false;
+}
+
+bool reply_offers(const struct reply *r, const char *keyword)
+{
+    const char *parameters;
+    size_t len;
+    return reply_find(r, keyword, &parameters, &len);
 }
 
 static bool is_auth(const struct keyword_line *k)

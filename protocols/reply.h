@@ -37,6 +37,10 @@ void reply_finish(struct reply *r);
  * line is the domain. */
 bool reply_offers(const struct reply *r, const char *keyword);
 
+/* The same, and what stands behind the keyword on its line: `len` bytes, without the line end. They
+ * borrow from `r`. */
+bool reply_find(const struct reply *r, const char *keyword, const char **parameters, size_t *len);
+
 /* What one of the administrator's rules changes in a list. */
 struct capability_edit {
     char **hide; /* keywords, compared as whole words in any case */

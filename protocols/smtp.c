@@ -28,6 +28,7 @@
 #include "protocols/smtp_request.h"
 #include "protocols/smtp_say.h"
 #include "protocols/smtp_trace.h"
+#include "protocols/smtp_xclient.h"
 
 enum {
     REPLY_GREETING = 220,
@@ -69,6 +70,10 @@ static enum dialogue_end renew_backend(struct smtp *s)
     if (!d->renew_backend(d)) {
         smtp_goodbye(s, "4.3.0", "Mail server is not available, try again later");
         return DIALOGUE_LOST;
+    }
+    if (d->policy->xclient) {
+        d->xclient.proto = s->lmtp ? "LMTP" : "ESMTP";
+        return smtp_introduce_client(s);
     }
     d->step = "reading the backend's second greeting";
     enum dialogue_end end = smtp_read_reply(s, d->policy->busy_seconds);
@@ -196,6 +201,8 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     s->decided = true;
     s->useless = 0;
     forget_transaction(s);
+    if (d->unwelcome != NULL) /* who will hear nothing but refusals needs no other backend */
+        return DIALOGUE_GO_ON;
     return d->policy->reconnect ? renew_backend(s) : DIALOGUE_GO_ON;
 }
 
@@ -346,6 +353,15 @@ static enum dialogue_end turn_away(struct smtp *s, const struct refusal *r)
     return end;
 }
 
+/* RFC 3207 §4.1: whom TLS has not shown to be one of those who are served gets 554 to everything
+ * but QUIT, and nothing of it reaches the backend. */
+static enum dialogue_end refuse_unwelcome(struct smtp *s)
+{
+    s->d->step = "refusing a client without a good certificate";
+    enum dialogue_end end = smtp_refuse(s, 554, "5.7.0", s->d->unwelcome);
+    return end == DIALOGUE_GO_ON ? smtp_flush_client(s) : end;
+}
+
 static enum dialogue_end handle(struct smtp *s, const struct line *line)
 {
     struct dialogue *d = s->d;
@@ -361,6 +377,8 @@ static enum dialogue_end handle(struct smtp *s, const struct line *line)
         d->hello(d, c.args, c.args_len);
     if (d->policy->refusal.code != 0 && !(v->flags & LEAVES))
         return turn_away(s, &d->policy->refusal);
+    if (d->unwelcome != NULL && v->handle != do_quit)
+        return refuse_unwelcome(s);
     if (!(v->flags & (BEFORE_TLS | OWN_GATE)) && smtp_lacks_tls(s))
         return smtp_refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");
     const char *lacking = smtp_lacks_hello(s);
@@ -409,10 +427,19 @@ static enum dialogue_end next_commands(struct smtp *s, enum dialogue_end end)
     return end;
 }
 
+/* The client hears the greeting that is meant for it. */
+static enum dialogue_end begin(struct smtp *s)
+{
+    if (!s->d->policy->xclient)
+        return smtp_pass_greeting(s);
+    enum dialogue_end end = smtp_introduce_client(s);
+    return end == DIALOGUE_GO_ON ? smtp_pass_reply(s, &s->reply) : end;
+}
+
 static enum dialogue_end serve(struct dialogue *d, bool lmtp)
 {
     struct smtp s = {.d = d, .lmtp = lmtp, .decided = d->tls_active};
-    return next_commands(&s, smtp_pass_greeting(&s));
+    return next_commands(&s, begin(&s));
 }
 
 static enum dialogue_end request(struct dialogue *d, bool lmtp)

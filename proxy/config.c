@@ -13,6 +13,7 @@
 
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/clientcert.h"
 #include "proxy/config_rules.h"
 #include "proxy/demand.h"
 #include "proxy/environment.h"
@@ -74,6 +75,7 @@ void config_init(struct config *c)
 static void finish_service(struct service *s)
 {
     demands_finish(s);
+    client_demand_finish(s);
     options_finish(s, SCOPE_SERVICE);
     for (size_t i = 0; i < s->hide.count; i++)
         pattern_destroy(s->hide.items[i]);
@@ -491,11 +493,7 @@ static void check_certificates(struct config *c, const struct service *s)
 /* Whether it stands in the section itself. */
 static bool is_given(const struct config *c, const struct service *s, const char *option)
 {
-    for (size_t i = 0; i < c->n_origins; i++)
-        if (c->origins[i].service == (int)(s - c->services) &&
-            strcasecmp(c->origins[i].row->name, option) == 0)
-            return true;
-    return false;
+    return config_origin(c, s, option) == ORIGIN_SECTION;
 }
 
 static void check_exec_alone(struct config *c, const struct service *s)
@@ -573,6 +571,39 @@ static void check_transparent(struct config *c, const struct service *s)
                      "connect has none");
 }
 
+static bool speaks_mail(const struct service *s)
+{
+    return s->protocol == &protocol_smtp || s->protocol == &protocol_lmtp;
+}
+
+static void check_xclient(struct config *c, const struct service *s)
+{
+    const char *where = config_where(c, s, "identity");
+    if (s->identity != IDENTITY_XCLIENT)
+        return;
+    if (!speaks_mail(s))
+        config_error(c, where,
+                     "[%s] identity = xclient is a command of SMTP: write protocol = smtp or lmtp "
+                     "as well, or identity = proxy",
+                     s->name);
+    if (any_path(&s->accept))
+        config_error(c, where,
+                     "identity = xclient needs addresses: clients of a Unix socket in accept have "
+                     "none");
+}
+
+/* A program has it in its environment whatever is written; nothing else has an environment. */
+static void settle_env(struct config *c, struct service *s)
+{
+    if (s->exec != NULL && config_origin(c, s, "identity") == ORIGIN_NOWHERE)
+        s->identity = IDENTITY_ENV;
+    if (s->exec == NULL && s->identity == IDENTITY_ENV)
+        config_error(c, config_where(c, s, "identity"),
+                     "[%s] identity = env is for programs (exec): write proxy, proxy2, xclient or "
+                     "transparent, as the backend understands it",
+                     s->name);
+}
+
 /* An address from which clients come whom the backend has no reason to trust; NULL: none. */
 static const struct value *find_outside(const struct service *s)
 {
@@ -588,6 +619,7 @@ static void check_identity(struct config *c, const struct service *s)
     const struct value *outside = find_outside(s);
     char local[256];
     check_transparent(c, s);
+    check_xclient(c, s);
     if (s->protocol == NULL || s->exec != NULL || outside == NULL || s->identity != IDENTITY_NONE)
         return;
     snprintf(local, sizeof local, "%s:1", s->local != NULL ? s->local : "localhost");
@@ -596,8 +628,8 @@ static void check_identity(struct config *c, const struct service *s)
     config_warn(c, outside->where,
                 "[%s] the backend %s sees every client as this machine; if it relays for this "
                 "machine (Postfix: mynetworks), it relays for the world, an open relay. Write "
-                "identity = proxy, proxy2 or transparent, as the backend understands it, or "
-                "local = ADDRESS, one of this machine's that the backend does not trust",
+                "identity = proxy, proxy2, xclient or transparent, as the backend understands "
+                "it, or local = ADDRESS, one of this machine's that the backend does not trust",
                 s->name, s->connect.count > 0 ? s->connect.items[0].text : "?");
 }
 
@@ -651,6 +683,29 @@ static void check_combinations(struct config *c, const struct service *s)
     }
 }
 
+/* Clients are judged as the service says, whatever name they ask for; what a section demands and
+ * the service does not would never be demanded. */
+static void forbid_verifying(struct config *c, const struct service *s)
+{
+    const struct service *of = s->sni_service;
+    const struct {
+        const char *option;
+        bool here, there;
+    } demands[] = {
+        {"relayAs", s->relay_as.count > 0, of->relay_as.count > 0},
+        {"verify", s->verify != NULL, of->verify != NULL},
+        {"verifyChain", s->verify_chain != NULL, of->verify_chain != NULL},
+        {"verifyClient", s->verify_client != VERIFY_CLIENT_NO,
+         of->verify_client >= s->verify_client},
+        {"verifyPeer", s->verify_peer.count > 0, of->verify_peer.count > 0},
+    };
+    for (size_t i = 0; i < sizeof demands / sizeof *demands; i++)
+        if (demands[i].here && !demands[i].there)
+            config_error(c, config_where(c, s, demands[i].option),
+                         "[%s] sni: %s belongs into the service it names", s->name,
+                         demands[i].option);
+}
+
 /* sni = SERVICE:PATTERN makes a section a bundle of certificates for another. */
 static void resolve_sni(struct config *c, struct service *s)
 {
@@ -672,6 +727,8 @@ static void resolve_sni(struct config *c, struct service *s)
         config_error(c, s->where, "[%s] sni: needs cert = FILE", s->name);
     if (s->accept.count > 0 && !s->accept.inherited)
         config_error(c, s->where, "[%s] sni: accept belongs into the service it names", s->name);
+    if (s->sni_service != NULL)
+        forbid_verifying(c, s);
 }
 
 /* A level before the sections is for services of the same side: what a server may do without must
@@ -698,6 +755,7 @@ static void check_service(struct config *c, struct service *s)
     compile_patterns(c, s);
     config_read_rules(c, s);
     check_program(c, s);
+    settle_env(c, s);
     parse_networks(c, s);
     check_certificates(c, s);
     check_trace(c, s);
@@ -706,8 +764,10 @@ static void check_service(struct config *c, struct service *s)
         demands_make(c, s);
     else
         demands_forbid(c, s);
-    if (!s->client)
-        check_identity(c, s);
+    if (s->client)
+        return;
+    check_identity(c, s);
+    client_demand_make(c, s);
 }
 
 /* A daemon leaves the directory that it was started from. */

@@ -16,6 +16,7 @@
 #include "proxy/rules.h"
 
 struct demand;
+struct client_demand;
 struct option_row;
 
 /* What a repeatable option was given, each with "file:line". */
@@ -32,7 +33,15 @@ enum foreground { FOREGROUND_NO, FOREGROUND_QUIET, FOREGROUND_YES };
 enum failover { FAILOVER_PRIO, FAILOVER_RR };
 enum implicit_tls { IMPLICIT_NO, IMPLICIT_YES, IMPLICIT_AUTO };
 /* The words of `identity`, in the order of its row. */
-enum identity_kind { IDENTITY_NONE, IDENTITY_PROXY, IDENTITY_PROXY2, IDENTITY_TRANSPARENT };
+enum identity_kind {
+    IDENTITY_NONE,
+    IDENTITY_PROXY,
+    IDENTITY_PROXY2,
+    IDENTITY_TRANSPARENT,
+    IDENTITY_XCLIENT,
+    IDENTITY_ENV, /* by the environment of a program */
+};
+enum verify_client { VERIFY_CLIENT_NO, VERIFY_CLIENT_ASK, VERIFY_CLIENT_REQUIRE };
 enum log_mode { LOG_APPEND, LOG_OVERWRITE };
 
 /* What a service without `accept` is: it may get its sockets from a service manager. */
@@ -42,16 +51,16 @@ enum no_accept { NO_ACCEPT_ERROR, NO_ACCEPT_WARNING, NO_ACCEPT_FINE };
 struct service {
     char *name, *where;
     struct values accept, connect, cert, key, ocsp_staple, hide_capability, accept_proxy;
-    struct values check_host, check_ip, check_email, verify_peer, tls_policy;
+    struct values check_host, check_ip, check_email, verify_peer, tls_policy, relay_as;
     char *protocol_name, *ca_file, *ca_path, *crl_file, *priority, *local, *sni;
-    char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c */
+    char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c, clientcert.c */
     char *exec, *exec_args, *exec_user;
     struct values add_capability, client_rule;
     char *client_rules, *max_connections_rate, *max_handshakes_rate;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
     int trace, fall_back;
     int implicit_tls_wait_ms;
-    int identity, reconnect;
+    int identity, reconnect, verify_client;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
     int max_command_length, max_reply_size, max_useless_commands;
     int timeout_connect, timeout_busy, timeout_idle, timeout_close, timeout_handshake,
@@ -69,6 +78,7 @@ struct service {
     struct rules rules;           /* client_rule, then those of the file client_rules */
     struct capability_edit added; /* add_capability */
     struct rate connections_rate, handshakes_rate; /* parsed */
+    struct client_demand *client_demand; /* NULL: clients are not asked for certificates */
 };
 
 /* Where an option was set. */

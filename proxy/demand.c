@@ -189,15 +189,10 @@ static void check_rest(struct config *c, const struct service *s)
 
 void demands_forbid(struct config *c, const struct service *s)
 {
-    static const char *const options[] = {"CApath",      "CRLfile",     "checkEmail", "checkHost",
-                                          "checkIP",     "requireCert", "tlsPolicy",  "verify",
-                                          "verifyChain", "verifyPeer"};
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        if (config_origin(c, s, options[i]) != ORIGIN_NOWHERE)
-            config_error(c, config_where(c, s, options[i]),
-                         "%s: [%s] asks no client for a certificate: leave it out, or write it "
-                         "into sections with client = yes",
-                         options[i], s->name);
+    if (config_origin(c, s, "tlsPolicy") != ORIGIN_NOWHERE)
+        config_error(c, config_where(c, s, "tlsPolicy"),
+                     "tlsPolicy is for client = yes: leave it out of [%s], or see clientRule",
+                     s->name);
     if (s->tls_level > LEVEL_ENCRYPT)
         config_error(c, config_where(c, s, "tlsLevel"),
                      "tlsLevel = %s is for client = yes; for [%s] write none, may or encrypt",

@@ -23,6 +23,10 @@ const char *const environment_names[VARIABLES + 1] = {
     [VARIABLE_SSL_CIPHER] = "SSL_CIPHER",
     [VARIABLE_SSL_TLS_SNI] = "SSL_TLS_SNI",
     [VARIABLE_SSL_SESSION_RESUMED] = "SSL_SESSION_RESUMED",
+    [VARIABLE_SSL_CLIENT_VERIFY] = "SSL_CLIENT_VERIFY",
+    [VARIABLE_SSL_CLIENT_S_DN] = "SSL_CLIENT_S_DN",
+    [VARIABLE_SSL_CLIENT_I_DN] = "SSL_CLIENT_I_DN",
+    [VARIABLE_RELAYCLIENT] = "RELAYCLIENT",
 };
 
 static const char path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -80,6 +84,46 @@ void session_facts_set(struct session_facts *f, const struct address *client,
     f->resumed = tls->resumed ? 1 : 0;
 }
 
+/* A name of a certificate: printable, and nothing that could be taken for an option. */
+static bool is_printable(const char *text, size_t size)
+{
+    size_t len = strnlen(text, size);
+    if (len == size || text[0] == '-')
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    return true;
+}
+
+static void set_printable(char *out, size_t size, const char *text)
+{
+    if (strcmp(text, "-") != 0 && is_printable(text, size))
+        memcpy(out, text, strlen(text) + 1);
+}
+
+void session_facts_set_client(struct session_facts *f, enum verdict_cause cause,
+                              const char *subject, const char *issuer, bool relay)
+{
+    if (cause == VERDICT_OK)
+        snprintf(f->verify, sizeof f->verify, "SUCCESS");
+    else if (cause == VERDICT_NO_CERTIFICATE)
+        snprintf(f->verify, sizeof f->verify, "NONE");
+    else
+        snprintf(f->verify, sizeof f->verify, "FAILED:%.30s", verdict_word(cause));
+    set_printable(f->subject, sizeof f->subject, subject);
+    set_printable(f->issuer, sizeof f->issuer, issuer);
+    f->relay = relay ? 1 : 0;
+}
+
+static bool is_client_wrong(const struct session_facts *f)
+{
+    if (!is_printable(f->verify, sizeof f->verify) || strchr(f->verify, ' ') != NULL ||
+        !is_printable(f->subject, sizeof f->subject) || !is_printable(f->issuer, sizeof f->issuer))
+        return true;
+    return f->relay != 0 && (f->relay != 1 || strcmp(f->verify, "SUCCESS") != 0);
+}
+
 static bool is_port(const char port[6])
 {
     size_t len = strnlen(port, 6);
@@ -108,6 +152,8 @@ const char *session_facts_wrong(const struct session_facts *f)
         return "what TLS is used";
     if (!is_word(f->server_name, sizeof f->server_name))
         return "the server name";
+    if (is_client_wrong(f))
+        return "the client's certificate";
     return NULL;
 }
 
@@ -134,6 +180,10 @@ void environment_values(const struct session_facts *f, const char *values[VARIAB
     values[VARIABLE_SSL_CIPHER] = or_unset(f->cipher);
     values[VARIABLE_SSL_TLS_SNI] = or_unset(f->server_name);
     values[VARIABLE_SSL_SESSION_RESUMED] = tls == NULL ? NULL : f->resumed ? "Resumed" : "Initial";
+    values[VARIABLE_SSL_CLIENT_VERIFY] = or_unset(f->verify);
+    values[VARIABLE_SSL_CLIENT_S_DN] = or_unset(f->subject);
+    values[VARIABLE_SSL_CLIENT_I_DN] = or_unset(f->issuer);
+    values[VARIABLE_RELAYCLIENT] = f->relay ? "" : NULL;
 }
 
 char **environment_make(const char *const values[VARIABLES])

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "certs/tls.h"
+#include "certs/verify.h"
 #include "proxy/address.h"
 
 /* Texts end with a NUL; "" where there is nothing to say. Goes over a socket as it is. */
@@ -20,6 +21,10 @@ struct session_facts {
     char cipher[32];                    /* "AES-128-GCM" */
     char server_name[256];              /* that the client asked for */
     char resumed;                       /* 0 or 1 */
+    /* Of the client's certificate, if one was asked for: */
+    char verify[40];                /* "SUCCESS", "NONE", "FAILED:expired" */
+    char subject[256], issuer[256]; /* RFC 4514, if it was good */
+    char relay;                     /* 0 or 1: it may relay */
 };
 
 enum variable {
@@ -35,6 +40,10 @@ enum variable {
     VARIABLE_SSL_CIPHER,
     VARIABLE_SSL_TLS_SNI,
     VARIABLE_SSL_SESSION_RESUMED, /* Initial or Resumed */
+    VARIABLE_SSL_CLIENT_VERIFY,   /* these only if a certificate is asked for */
+    VARIABLE_SSL_CLIENT_S_DN,
+    VARIABLE_SSL_CLIENT_I_DN,
+    VARIABLE_RELAYCLIENT, /* empty: the client may relay, as qmail-smtpd and its kin have it */
     VARIABLES,
 };
 
@@ -46,9 +55,15 @@ extern const char *const environment_names[VARIABLES + 1];
 void session_facts_set(struct session_facts *f, const struct address *client,
                        const struct address *local, const struct tls_info *tls);
 
+/* Afterwards, if the client was asked for a certificate: what it has come to; subject and issuer,
+ * "" or "-" if they are not to be told; whether the client may relay. */
+void session_facts_set_client(struct session_facts *f, enum verdict_cause cause,
+                              const char *subject, const char *issuer, bool relay);
+
 /* NULL when everything is as session_facts_set makes it, or what is not: addresses are numeric
  * ones, ports are numbers, names have letters, digits, '-', '.' and '_' and do not begin with
- * '-'. For who is given the facts by somebody else. */
+ * '-', subjects and issuers are printable and do not begin with it either. For who is given the
+ * facts by somebody else. */
 const char *session_facts_wrong(const struct session_facts *f);
 
 /* The value of each name, NULL where the variable is not set. They borrow from `f`. */

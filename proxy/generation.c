@@ -26,6 +26,7 @@ static struct policy policy_of(const struct config *c, const struct service *s)
                            .bare_newline = (enum bare_newline)s->bare_newline,
                            .trace = s->trace,
                            .reconnect = s->reconnect,
+                           .xclient = s->identity == IDENTITY_XCLIENT,
                            .hide = s->hide,
                            .edits = {.items = {&s->added}, .count = s->added.n_add > 0},
                            .hostname = c->hostname,

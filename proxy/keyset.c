@@ -18,8 +18,10 @@
 
 #include "certs/keeper.h"
 #include "certs/remotekey.h"
+#include "certs/trust.h"
 #include "protocols/memory.h"
 #include "proxy/child.h"
+#include "proxy/clientcert.h"
 #include "proxy/log.h"
 #include "proxy/title.h"
 
@@ -89,6 +91,7 @@ static uint64_t stamp_file(uint64_t hash, const char *path)
     return mix(hash, (uint64_t)st.st_mtim.tv_nsec);
 }
 
+/* Of servers, or of clients. In a directory it is the files that come and go that count. */
 static uint64_t stamp_trust(uint64_t hash, const struct service *s)
 {
     for (size_t i = 0; i < s->n_demands; i++) {
@@ -96,7 +99,11 @@ static uint64_t stamp_trust(uint64_t hash, const struct service *s)
         hash = stamp_file(hash, s->demands[i].ca_path);
         hash = stamp_file(hash, s->demands[i].crl_file);
     }
-    return hash;
+    if (s->client_demand == NULL)
+        return hash;
+    hash = stamp_file(hash, s->ca_file);
+    hash = stamp_file(hash, s->ca_path);
+    return stamp_file(hash, s->crl_file);
 }
 
 /* A number that differs when any of the files was written or replaced. */
@@ -278,6 +285,24 @@ static bool let_serve(int go_fd)
 
 /* ---- the set ---- */
 
+/* For a service that asks its clients for certificates; of others the trust stays NULL. */
+static bool read_trust(const struct keyset *k, struct service_keys *s, char *error, size_t size)
+{
+    char reason[512];
+    if (s->service->client_demand == NULL)
+        return true;
+    s->trust = client_demand_read_trust(s->service, reason, sizeof reason);
+    if (s->trust != NULL && s->trust->n_anchors > 0 && !creds_announce(s->creds, s->trust)) {
+        snprintf(error, size, "out of memory");
+        return false;
+    }
+    if (s->trust == NULL)
+        snprintf(error, size, "%s: [%s] %s",
+                 config_where(k->plan.config, s->service, "verifyClient"), s->service->name,
+                 reason);
+    return s->trust != NULL;
+}
+
 static bool make_tls(struct keyset *k, const struct ticket_key *ticket_key, char *error,
                      size_t size)
 {
@@ -293,10 +318,14 @@ static bool make_tls(struct keyset *k, const struct ticket_key *ticket_key, char
         }
         if (creds_count(s->creds) == 0)
             continue;
+        if (!read_trust(k, s, error, size))
+            return false;
         const struct tls_params params = {
             .priority = s->service->priority,
             .alpn = s->service->protocol != NULL ? s->service->protocol->alpn : NULL,
             .creds = s->creds,
+            .trust = s->trust,
+            .ask_client_cert = s->service->client_demand != NULL,
             .ticket_key = s->service->session_resume ? ticket_key : NULL};
         s->tls = tls_setup_create(&params, reason, sizeof reason);
         if (s->tls == NULL) {
@@ -375,6 +404,7 @@ void keyset_destroy(struct keyset *k, bool wait)
         struct service_keys *s = &k->services[i];
         tls_setup_destroy(s->tls);
         destinations_destroy(s->destinations);
+        trust_destroy(s->trust);
         creds_destroy(s->creds);
         child_close(&s->request_fds[0]);
         child_close(&s->request_fds[1]);

@@ -25,6 +25,7 @@ enum { KEEPERS_MAX = 64 };
 struct service_keys {
     const struct service *service;     /* borrowed */
     struct creds *creds;               /* empty: no certificate */
+    struct trust *trust;               /* for certificates of clients; NULL: none are asked for */
     struct tls_setup *tls;             /* NULL: no certificate, so no TLS; or client = yes */
     struct destinations *destinations; /* client = yes; NULL: not so */
     int request_fds[2]; /* to the keepers: [0] is the workers' end, [1] the keepers' */

@@ -61,6 +61,7 @@ static size_t collect(const struct generation *g, struct spawner_service *out)
             out[n] = (struct spawner_service){.name = p->service->name,
                                               .program = &p->program,
                                               .request_fd = p->spawn_fds[1],
+                                              .may_relay = p->service->relay_as.count > 0,
                                               .limit = (size_t)p->service->max_connections,
                                               .end_seconds = (unsigned)p->service->timeout_close};
         n++;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "proxy/child.h"
+#include "proxy/clientcert.h"
 #include "proxy/handshake.h"
 #include "proxy/identity.h"
 #include "proxy/log.h"
@@ -41,13 +42,15 @@ struct session {
     int client_fd, backend_fd;             /* -1: none */
     int line_fd;                           /* to the spawner, until the session is over; -1 */
     struct wire client, backend;
-    struct tls *tls;          /* the client's */
-    struct upstream upstream; /* client = yes: TLS of the server */
+    struct tls *tls;                 /* the client's */
+    struct client_standing standing; /* what its certificate has come to */
+    struct upstream upstream;        /* client = yes: TLS of the server */
     struct policy policy;
     struct dialogue dialogue;
     struct ruling ruling;
     int log_level;                     /* that of the configuration */
     bool told_handshake_rate;          /* in the log */
+    struct session_facts facts;        /* its addresses, for dialogue.xclient */
     char literal[ADDRESS_LITERAL_MAX]; /* the client's address, for dialogue.client_facts */
     enum dialogue_end end;
     bool refused; /* never served: there were too many, or nobody knows who it is */
@@ -95,21 +98,23 @@ static void summarize(const struct session *s)
 {
     struct tls_info tls = {.version = "-", .cipher = "-", .group = "-", .sni = "-", .alpn = "-"};
     const struct dialogue *d = &s->dialogue;
-    char sni[128], alpn[32], id[IDENTITY_ID_MAX + 1], server[UPSTREAM_DESCRIPTION];
+    char sni[128], alpn[32], id[IDENTITY_ID_MAX + 1], server[UPSTREAM_DESCRIPTION],
+        certificate[CLIENT_STANDING_TEXT];
     int64_t ms = wire_now() - s->began;
     if (s->tls != NULL)
         tls_get_info(s->tls, &tls);
     upstream_describe(&s->upstream, d->offered_tls, server, sizeof server);
+    client_standing_describe(&s->standing, certificate);
     log_notice(
         "service=%s client=%s%s%s%s%s backend=%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
-        "alpn=%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
+        "alpn=%s%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
         "seconds=%lld.%03lld%s%s%s%s",
         s->pool->service->name, s->peer->text, s->via != NULL ? " via=" : "",
         s->via != NULL ? s->via->text : "", s->id_len > 0 ? " id=" : "",
         as_word(s->id, id, sizeof id), s->backend_address != NULL ? s->backend_address->text : "-",
         tls.version, tls.cipher, tls.group, tls.resumed ? "yes" : "no",
-        as_word(tls.sni, sni, sizeof sni), as_word(tls.alpn, alpn, sizeof alpn), end_word(s->end),
-        d->step, d->tally.senders, d->tally.recipients, d->tally.messages,
+        as_word(tls.sni, sni, sizeof sni), as_word(tls.alpn, alpn, sizeof alpn), certificate,
+        end_word(s->end), d->step, d->tally.senders, d->tally.recipients, d->tally.messages,
         (unsigned long long)s->client.received, (unsigned long long)s->client.sent,
         (long long)(ms / 1000), (long long)(ms % 1000), server,
         d->reason[0] != '\0' ? " reason=\"" : "", d->reason, d->reason[0] != '\0' ? "\"" : "");
@@ -223,6 +228,8 @@ static size_t write_header(struct session *s, char out[IDENTITY_WRITE_MAX])
     switch ((enum identity_kind)s->pool->service->identity) {
     case IDENTITY_NONE:
     case IDENTITY_TRANSPARENT:
+    case IDENTITY_XCLIENT: /* the dialogue tells it */
+    case IDENTITY_ENV:     /* the program knows it before it starts */
         return 0;
     case IDENTITY_PROXY:
         return identity_write_v1(&facts, out);
@@ -237,6 +244,7 @@ static size_t write_header(struct session *s, char out[IDENTITY_WRITE_MAX])
     }
     if (s->id_len == 0)
         choose_id(s);
+    facts.name = s->standing.name;
     facts.id = s->id;
     facts.id_len = s->id_len;
     return identity_write_v2(&facts, out);
@@ -281,6 +289,26 @@ static void note_tls(struct session *s)
     s->dialogue.client_facts.tls_bits = info.cipher_bits;
 }
 
+/* Who is to be turned away hears so from the dialogue (RFC 3207 §4.1); without one nobody can say
+ * it. A bad certificate of a client that is served all the same is worth a line. */
+static void judge_client(struct session *s)
+{
+    const struct client_demand *demand = s->pool->service->client_demand;
+    const struct verdict *verdict = &s->standing.verdict;
+    struct dialogue *d = &s->dialogue;
+    if (demand == NULL)
+        return;
+    client_demand_judge(demand, s->tls, &s->standing);
+    d->client_facts.verified = s->standing.name;
+    d->xclient.login = s->standing.name;
+    d->unwelcome = client_standing_refusal(demand, &s->standing);
+    if (d->unwelcome != NULL)
+        snprintf(d->reason, sizeof d->reason, "client certificate: %.200s", verdict->sentence);
+    else if (verdict->cause != VERDICT_OK && verdict->cause != VERDICT_NO_CERTIFICATE)
+        log_info("service=%s client=%s client certificate: %s", s->pool->service->name,
+                 s->peer->text, verdict->sentence);
+}
+
 /* Begins TLS on the client's wire: what that still holds belongs to the handshake. */
 static bool start_tls(struct session *s)
 {
@@ -295,6 +323,7 @@ static bool start_tls(struct session *s)
     wire_set_transport(&s->client, &t);
     s->dialogue.tls_active = true;
     note_tls(s);
+    judge_client(s);
     return true;
 }
 
@@ -426,6 +455,9 @@ static int start_program(struct session *s, char *error, size_t size)
     if (s->dialogue.tls_active)
         tls_get_info(s->tls, &tls);
     session_facts_set(&facts, s->peer, &s->server, s->dialogue.tls_active ? &tls : NULL);
+    if (s->standing.judged)
+        session_facts_set_client(&facts, s->standing.verdict.cause, s->standing.subject,
+                                 s->standing.issuer, s->standing.name != NULL);
     int fd = backends_start_program(&p->backends, p->spawn_fds[0], &facts,
                                     (unsigned)p->service->timeout_connect, p->cancel_fd,
                                     &s->line_fd, error, size);
@@ -556,17 +588,40 @@ static void run_pump(struct session *s)
     }
 }
 
+/* In the words that a dialogue passes on. */
+static void name_places(struct session *s)
+{
+    struct xclient_facts *x = &s->dialogue.xclient;
+    address_smtp_literal(s->peer, s->literal);
+    s->dialogue.client_facts.address = s->literal;
+    session_facts_set(&s->facts, s->peer, &s->server, NULL);
+    x->address = s->facts.remote_ip;
+    x->port = s->facts.remote_port;
+    x->server_address = s->facts.local_ip;
+    x->server_port = s->facts.local_port;
+}
+
+/* The client has been told to come back; only the administrator can mend it. */
+static void tell_remedy(const struct session *s)
+{
+    if (s->dialogue.remedy != NULL)
+        log_error("service=%s client=%s is not served: %s; %s", s->pool->service->name,
+                  s->peer->text, s->dialogue.reason, s->dialogue.remedy);
+}
+
 static void serve(struct session *s)
 {
     const struct protocol *p = s->pool->service->protocol;
-    address_smtp_literal(s->peer, s->literal);
-    s->dialogue.client_facts.address = s->literal;
+    name_places(s);
     if (p == NULL)
         s->end = DIALOGUE_PUMP;
     else
         s->end = s->pool->service->client ? p->request(&s->dialogue) : p->serve(&s->dialogue);
     if (s->end == DIALOGUE_PUMP)
         run_pump(s);
+    if (s->end == DIALOGUE_DONE && s->dialogue.unwelcome != NULL)
+        s->end = DIALOGUE_REFUSED;
+    tell_remedy(s);
 }
 
 /* Code 0: the client is welcome, so far. */
@@ -610,6 +665,10 @@ static void run(struct session *s, const struct admission *admission)
         a.refusal = s->dialogue.policy->refusal; /* the name it asked for may be refused */
     if (a.refusal.code != 0) {
         turn_away(s, &a.refusal);
+        return;
+    }
+    if (s->dialogue.unwelcome != NULL && s->pool->service->protocol == NULL) {
+        s->end = DIALOGUE_REFUSED;
         return;
     }
     if (!reach_backend(s) || !keys_are_loaded(s, false))

@@ -156,7 +156,8 @@ static size_t take_descriptors(struct msghdr *msg, int *fds, size_t max)
     return n;
 }
 
-static const char *find_fault(const struct asked *a, size_t len, size_t n_fds, int flags)
+static const char *find_fault(const struct spawner_service *service, const struct asked *a,
+                              size_t len, size_t n_fds, int flags)
 {
     if (len != sizeof a->request || n_fds != FDS_PER_REQUEST || (flags & (MSG_TRUNC | MSG_CTRUNC)))
         return "its size or the number of its descriptors";
@@ -164,6 +165,8 @@ static const char *find_fault(const struct asked *a, size_t len, size_t n_fds, i
         return "its type";
     if (!is_unix_socket(a->program_fd, SOCK_STREAM) || !is_unix_socket(a->line_fd, SOCK_SEQPACKET))
         return "the kind of its descriptors";
+    if (a->request.facts.relay != 0 && !service->may_relay)
+        return "that the client may relay";
     return session_facts_wrong(&a->request.facts);
 }
 
@@ -176,7 +179,7 @@ static bool has_ended(int fd)
 
 /* False: none was there. Otherwise `fault` says what is wrong with it, or is NULL; the descriptors
  * are the caller's to close. */
-static bool take_request(int fd, struct asked *a, const char **fault)
+static bool take_request(const struct spawner_service *service, struct asked *a, const char **fault)
 {
     int fds[FDS_PER_REQUEST] = {-1, -1};
     union {
@@ -188,13 +191,14 @@ static bool take_request(int fd, struct asked *a, const char **fault)
                          .msg_iovlen = 1,
                          .msg_control = control.space,
                          .msg_controllen = sizeof control.space};
+    int fd = service->request_fd;
     ssize_t len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (len < 0 || (len == 0 && has_ended(fd)))
         return false;
     size_t n = take_descriptors(&msg, fds, FDS_PER_REQUEST);
     a->program_fd = fds[0];
     a->line_fd = fds[1];
-    *fault = find_fault(a, (size_t)len, n, msg.msg_flags);
+    *fault = find_fault(service, a, (size_t)len, n, msg.msg_flags);
     return true;
 }
 
@@ -278,7 +282,7 @@ static void serve_requests(struct spawner *s, size_t number)
     for (int i = 0; i < BURST && s->desks[number].programs < service->limit; i++) {
         struct asked a;
         const char *fault;
-        if (!take_request(service->request_fd, &a, &fault)) {
+        if (!take_request(service, &a, &fault)) {
             s->desks[number].closed = has_ended(service->request_fd);
             return;
         }

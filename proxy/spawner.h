@@ -36,6 +36,7 @@ struct spawner_service {
     const char *name;
     const struct program *program;
     int request_fd;       /* the spawner's end */
+    bool may_relay;       /* a worker may say that its client may relay (relayAs) */
     size_t limit;         /* programs at a time; further requests wait for one to end */
     unsigned end_seconds; /* how long a program may go on when its session is over; at least 1 */
 };

@@ -695,7 +695,8 @@ static bool connect_peer(struct peer *peer, int *far_end)
 static bool connect_spare(struct play *p)
 {
     struct peer spare;
-    if (!p->t->requests || !p->t->new_connection)
+    bool wanted = p->t->requests || p->t->policy.reconnect;
+    if (!wanted || !p->t->new_connection)
         return true;
     bool good = connect_peer(&spare, &p->served.spare_fd);
     p->spare_fd = good ? spare.fd : -1;

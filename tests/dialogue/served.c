@@ -123,6 +123,9 @@ static time_t stopped_clock(time_t *out)
 
 static void note_tls(struct dialogue *d)
 {
+    const struct served *s = d->session;
+    d->xclient.login = s->transcript->login;
+    d->unwelcome = s->transcript->unwelcome;
     d->client_facts.tls_version = "TLS1.3";
     d->client_facts.tls_cipher = "AES-256-GCM";
     d->client_facts.tls_bits = 256;
@@ -242,6 +245,10 @@ static void *run(void *ctx)
         .secure = secure,
         .renew_backend = renew_backend,
         .client_facts = {.address = "[192.0.2.1]"},
+        .xclient = {.address = "192.0.2.1",
+                    .port = "4444",
+                    .server_address = "192.0.2.2",
+                    .server_port = "25"},
         .clock = stopped_clock,
         .session = s,
     };

@@ -193,6 +193,20 @@ static bool set_request_option(struct transcript *t, const char *name, const cha
     return strcmp(name, "untrusted") == 0 && set_text(&t->untrusted, value);
 }
 
+/* Of sessions in which the backend is told who the client is, or the client has to show it. */
+static bool set_client_option(struct transcript *t, const char *name, const char *value)
+{
+    if (strcmp(name, "xclient") == 0)
+        return set_yes_no(&t->policy.xclient, value);
+    if (strcmp(name, "reconnect") == 0)
+        return set_yes_no(&t->policy.reconnect, value);
+    if (strcmp(name, "login") == 0)
+        return set_text(&t->login, value);
+    if (strcmp(name, "unwelcome") == 0)
+        return set_text(&t->unwelcome, value);
+    return set_request_option(t, name, value);
+}
+
 static bool set_option(struct transcript *t, const char *name, const char *value)
 {
     static const char *const levels[] = {"none", "may", "encrypt", NULL};
@@ -237,7 +251,8 @@ static bool set_option(struct transcript *t, const char *name, const char *value
         good = strcmp(value, "whole") == 0;
         t->only_whole = true;
     } else {
-        good = set_request_option(t, name, value) || set_rule_option(t, name, value);
+        good = set_request_option(t, name, value) || set_rule_option(t, name, value) ||
+               set_client_option(t, name, value);
     }
     return good;
 }
@@ -425,6 +440,8 @@ void transcript_free(struct transcript *t)
     free(t->path);
     free(t->hostname);
     free(t->untrusted);
+    free(t->login);
+    free(t->unwelcome);
     free(t->reason);
     free(t->step);
     *t = (struct transcript){0};

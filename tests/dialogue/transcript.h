@@ -11,7 +11,9 @@
  *                                     hideStarttls yes, refuse TEXT (to the next command),
  *                                     fallBack yes, untrusted TEXT (why the server is not
  *                                     trusted), serverStartsWithTls yes, newConnection no (the
- *                                     backend cannot be connected to anew)
+ *                                     backend cannot be connected to anew), login NAME (the
+ *                                     client's certificate is on the list, and TLS is there or
+ *                                     comes), unwelcome TEXT (it is not good enough)
  *   C: text        the client sends text and CRLF       C| text   the same without CRLF
  *   B: text        the backend must hear exactly this   B| text
  *   S: text        the backend sends                    S| text
@@ -34,8 +36,8 @@
  *                                     "=text": what they must be
  *   TALLY mail=1 rcpt=2 accepted=1    what must have been counted
  *
- * The client's address is 192.0.2.1, its TLS TLS1.3 with AES-256-GCM, and in a trace header it is
- * always Sun, 06 Nov 1994 08:49:37 +0000.
+ * The client is at 192.0.2.1, port 4444, and came to 192.0.2.2, port 25. Its TLS is TLS1.3
+ * with AES-256-GCM, and in a trace header it is always Sun, 06 Nov 1994 08:49:37 +0000.
  *
  * Escapes in text: \r \n \t \0 \\ \xNN, and \(text*count) for a text repeated.
  * Lines of the same peer with nothing in between are sent in one piece. The backend's reply that
@@ -97,7 +99,8 @@ struct transcript {
     bool keys_ready, starts_with_tls, only_whole;
     bool requests; /* ehlock asks the backend for TLS; set by the player, not read */
     bool server_starts_with_tls, new_connection;
-    char *untrusted; /* NULL: the backend is trusted */
+    char *untrusted;         /* NULL: the backend is trusted */
+    char *login, *unwelcome; /* NULL: none; of the client, when it has TLS */
 
     enum dialogue_end end;
     char *reason, *step; /* NULL: any */

@@ -63,7 +63,7 @@ class Pki:
         self.combined = self._combine(self.ecdsa)
         self.other_ca, self._other_key = self._authority("other-ca", "Foreign Authority")
         self.foreign = self.issue("foreign", [NAME], issuer=(self.other_ca, self._other_key))
-        self.self_signed = self._self_signed("self-signed", NAME)
+        self.lonely = self.self_signed("self-signed", NAME)
         self.numbered = self.issue("numbered", ["elsewhere.example.org"], address="127.0.0.1")
 
     def _authority(self, stem, name):
@@ -105,27 +105,63 @@ class Pki:
                 stdin=request)
 
     def issue(self, stem, names, kind="ecdsa", address=None, chained=False, expired=False,
-              issuer=None):
-        """A new leaf for these names; chained puts an intermediate between it and the authority."""
+              issuer=None, email=None, foreign=False, usage="serverAuth,clientAuth"):
+        """A new leaf for these names; chained puts an intermediate between it and the authority,
+        foreign takes the authority that nobody trusts."""
         cert, key = self.dir / f"{stem}.pem", self.dir / f"{stem}-key.pem"
         openssl(*_KINDS[kind], "-out", key)
         key.chmod(0o600)
         alternatives = [f"DNS:{name}" for name in names] + ([f"IP:{address}"] if address else [])
+        alternatives += [f"email:{email}"] if email else []
         extensions = (f"subjectAltName={','.join(alternatives)}\nbasicConstraints=CA:FALSE\n"
-                      "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n")
+                      f"keyUsage=critical,digitalSignature\nextendedKeyUsage={usage}\n")
         ca, ca_key = issuer or ((self._inter_cert, self._inter_key) if chained
                                 else (self.ca, self.ca_key))
+        if foreign:
+            ca, ca_key = self.other_ca, self._other_key
         self._sign(cert, key, f"/CN={names[0]}", ca, ca_key, extensions, expired)
         if chained:
             cert.write_bytes(cert.read_bytes() + self._inter_cert.read_bytes())
         return Leaf(cert, key, list(names))
 
-    def _self_signed(self, stem, name):
+    def self_signed(self, stem, name):
+        """A leaf that vouches for itself alone, as a pinned one may."""
         cert, key = self.dir / f"{stem}.pem", self.dir / f"{stem}-key.pem"
         openssl(*_KINDS["ecdsa"], "-out", key)
-        openssl("req", "-x509", "-new", "-key", key, "-subj", f"/CN={name}", "-days", "30",
-                "-addext", f"subjectAltName=DNS:{name}", "-out", cert)
+        key.chmod(0o600)
+        openssl("req", "-x509", "-new", "-key", key, "-subj", f"/CN={name}", "-days", "20",
+                "-addext", "basicConstraints=critical,CA:FALSE", "-out", cert)
         return Leaf(cert, key, [name])
+
+    def crl(self, stem, *revoked):
+        """The authority's list (PEM) of these leaves, by its path."""
+        base = self.dir / f"{stem}-crl"
+        base.mkdir()
+        day = time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() - 86400))
+        (base / "index").write_text("".join(
+            f"R\t491231235959Z\t{day}\t{self.serial(leaf)}\tunknown\t/CN={leaf.names[0]}\n"
+            for leaf in revoked))
+        (base / "number").write_text("01\n")
+        (base / "ca.cnf").write_text(f"[ca]\ndefault_ca=d\n[d]\ndatabase={base}/index\n"
+                                     f"crlnumber={base}/number\ndefault_md=sha256\n"
+                                     "default_crl_days=30\n")
+        out = self.dir / f"{stem}.crl"
+        openssl("ca", "-gencrl", "-config", base / "ca.cnf", "-cert", self.ca, "-keyfile",
+                self.ca_key, "-out", out)
+        return out
+
+    @staticmethod
+    def serial(leaf):
+        text = openssl("x509", "-in", leaf.cert, "-noout", "-serial").decode().strip()
+        return text.split("=")[1]
+
+    @staticmethod
+    def digest(leaf, of_key=False):
+        """SHA-256 of the certificate, or of its public key, in lower case hexadecimal."""
+        if not of_key:
+            return hashlib.sha256(openssl("x509", "-in", leaf.cert, "-outform", "DER")).hexdigest()
+        key = openssl("x509", "-in", leaf.cert, "-noout", "-pubkey")
+        return hashlib.sha256(openssl("pkey", "-pubin", "-outform", "DER", stdin=key)).hexdigest()
 
     def _encrypt(self, key):
         out = self.dir / "encrypted-key.pem"
@@ -148,8 +184,7 @@ class Pki:
 
     def ocsp_response(self, leaf, status="V"):
         """A signed OCSP response (DER file) that calls the leaf good."""
-        serial = openssl("x509", "-in", leaf.cert, "-noout", "-serial").decode().strip()
-        serial = serial.split("=")[1]
+        serial = self.serial(leaf)
         expires = time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() + 20 * 86400))
         index = self.dir / f"{leaf.cert.stem}-index"
         index.write_text(f"{status}\t{expires}\t\t{serial}\tunknown\t/CN={leaf.names[0]}\n")

@@ -32,8 +32,9 @@ class Reply:
         return f"Reply({self.raw!r})"
 
 
-def context(pki=None, minimum=None, maximum=None, alpn=None, ciphers=None):
-    """A verifying client's TLS settings; without a PKI nothing is verified."""
+def context(pki=None, minimum=None, maximum=None, alpn=None, ciphers=None, leaf=None):
+    """A verifying client's TLS settings; without a PKI nothing is verified. `leaf` is its own
+    certificate, for a server that asks."""
     ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if pki is None:
         ctx.check_hostname = False
@@ -46,6 +47,8 @@ def context(pki=None, minimum=None, maximum=None, alpn=None, ciphers=None):
             ctx.minimum_version = minimum
         if maximum:
             ctx.maximum_version = maximum
+    if leaf:
+        ctx.load_cert_chain(leaf.cert, leaf.key)
     if alpn:
         ctx.set_alpn_protocols(alpn)
     if ciphers:

@@ -29,7 +29,7 @@ def servers_of(pki):
         "good": TlsServer(pki.ecdsa),
         "expired": TlsServer(pki.expired),
         "wrong-name": TlsServer(pki.second),
-        "self-signed": TlsServer(pki.self_signed),
+        "self-signed": TlsServer(pki.lonely),
         "untrusted": TlsServer(pki.foreign),
         "stripped": TlsServer(pki.ecdsa, offers=False, answer=b"502 5.5.1 what?\r\n"),
         "hidden": TlsServer(pki.ecdsa, offers=False),
@@ -81,7 +81,7 @@ class Field:
 
     @staticmethod
     def leaf(pki, defect):
-        return {"expired": pki.expired, "wrong-name": pki.second, "self-signed": pki.self_signed,
+        return {"expired": pki.expired, "wrong-name": pki.second, "self-signed": pki.lonely,
                 "untrusted": pki.foreign}.get(defect, pki.ecdsa)
 
     def summary(self, level, defect):
@@ -228,9 +228,9 @@ def test_name_that_the_server_is_asked_for(dial, pki, options, seen):
 
 @pytest.mark.parametrize("of_key", [False, True])
 def test_pin_is_enough_for_a_certificate_that_nobody_signed(dial, pki, of_key):
-    with TlsServer(pki.self_signed) as server:
+    with TlsServer(pki.lonely) as server:
         proxy = dial(server, by="127.0.0.1", CAfile=None,
-                     verifyPeer=[pin_of(pki.rsa), pin_of(pki.self_signed, of_key)])
+                     verifyPeer=[pin_of(pki.rsa), pin_of(pki.lonely, of_key)])
         assert try_message(proxy.address).code == 220
     assert proxy.summary()["level"] == "fingerprint"
 
@@ -246,8 +246,8 @@ def test_pin_of_another_is_refused(dial, pki):
 
 def test_verify_peer_yes_takes_the_certificates_of_the_file(dial, pki, tmp_path):
     known = tmp_path / "known.pem"
-    known.write_bytes(pki.self_signed.cert.read_bytes() + pki.rsa.cert.read_bytes())
-    with TlsServer(pki.self_signed) as server, TlsServer(pki.ecdsa) as other:
+    known.write_bytes(pki.lonely.cert.read_bytes() + pki.rsa.cert.read_bytes())
+    with TlsServer(pki.lonely) as server, TlsServer(pki.ecdsa) as other:
         proxy = dial(server, CAfile=known, verifyPeer="yes")
         assert try_message(proxy.address).code == 220
         proxy = dial(other, CAfile=known, verifyPeer="yes")
@@ -297,7 +297,7 @@ def test_may_never_falls_back_from_a_handshake_without_leave(dial, pki):
 # -- the table of destinations
 
 def test_first_rule_that_fits_decides(dial, pki):
-    with TlsServer(pki.self_signed) as server:
+    with TlsServer(pki.lonely) as server:
         proxy = dial(server, tlsPolicy=[
             "/^elsewhere:/ none", r"/^localhost:\d+$/ encrypt", "/./ secure"])
         assert try_message(proxy.address).code == 220
@@ -306,7 +306,7 @@ def test_first_rule_that_fits_decides(dial, pki):
 
 
 def test_rule_may_be_stricter_than_the_service(dial, pki):
-    with TlsServer(pki.self_signed) as server:
+    with TlsServer(pki.lonely) as server:
         proxy = dial(server, tlsLevel="may", CAfile=None,
                      tlsPolicy=f"/^localhost/ secure match={NAME} CAfile={pki.ca}")
         assert "certificate-not-trusted" in try_message(proxy.address).text
@@ -333,12 +333,12 @@ def test_rule_asks_for_a_newer_version(dial, pki):
 
 def test_second_destination_has_its_own_level(dial, pki, tmp_path):
     dead = net.free_port()
-    with TlsServer(pki.self_signed) as server:
+    with TlsServer(pki.lonely) as server:
         proxy = dial(server, connect=[f"127.0.0.1:{dead}", text_of(server.address)],
                      checkHost=NAME, tlsPolicy=f"/:{server.address[1]}$/ encrypt")
         assert try_message(proxy.address).code == 220
     assert proxy.summary()["level"] == "encrypt"
-    with TlsServer(pki.self_signed) as server:
+    with TlsServer(pki.lonely) as server:
         proxy = dial(server, connect=[f"127.0.0.1:{dead}", text_of(server.address)],
                      checkHost=NAME, tlsPolicy=f"/:{dead}$/ encrypt")
         assert try_message(proxy.address).code == 421
@@ -413,7 +413,7 @@ def test_without_protocol_bytes_pass_to_a_verified_server(dial, pki):
     assert proxy.summary()["outcome"] == "done"
 
 
-@pytest.mark.parametrize("leaf", ["foreign", "second", "self_signed"])
+@pytest.mark.parametrize("leaf", ["foreign", "second", "lonely"])
 def test_without_protocol_no_byte_passes_to_an_untrusted_server(dial, pki, leaf):
     with EchoServer(getattr(pki, leaf)) as server:
         proxy = dial(server, protocol=None)
@@ -433,11 +433,13 @@ def test_certificate_is_shown_to_a_server_that_asks(dial, pki):
         assert ("DNS", "mail.example.net") in certificate["subjectAltName"]
 
 
-@pytest.mark.parametrize("kind", ["ecdsa", "rsa", "ed25519"])
-@pytest.mark.parametrize("maximum", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+# An Ed25519 key signs in TLS 1.3 only (certs/keeper.h).
+@pytest.mark.parametrize("kind, maximum", [("ecdsa", ssl.TLSVersion.TLSv1_2),
+                                           ("ecdsa", ssl.TLSVersion.TLSv1_3),
+                                           ("rsa", ssl.TLSVersion.TLSv1_2),
+                                           ("rsa", ssl.TLSVersion.TLSv1_3),
+                                           ("ed25519", ssl.TLSVersion.TLSv1_3)])
 def test_key_of_a_client_is_in_the_keeper_only(dial, pki, kind, maximum):
-    if kind == "ed25519" and maximum == ssl.TLSVersion.TLSv1_2:
-        pytest.skip("documented in certs/keeper.h: such a key signs in TLS 1.3 only")
     leaf = getattr(pki, kind)
     patterns = patterns_of(leaf)
     with TlsServer(pki.second, client_ca=pki.ca, maximum=maximum) as server:

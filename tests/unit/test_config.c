@@ -54,6 +54,13 @@ static void load_good(struct config *c, const char *text)
     "[smtp]\naccept = 127.0.0.1:2525\nconnect = 127.0.0.1:10025\ncert = /nonexistent/c.pem\n"
 #define S GOOD "protocol = smtp\n" /* what follows is line 6 */
 
+/* The same with a program; what follows is line 5. */
+#define PROGRAM "[a]\naccept = 127.0.0.1:2525\nexec = /bin/cat\ncert = /nonexistent/c.pem\n"
+#define PIN                                                                                        \
+    "verifyPeer = "                                                                                \
+    "sha256:0000000000000000000000000000000000000000000000000000000000000000\n"
+#define ASK S "verifyClient = ask\n" PIN /* what follows is line 8 */
+
 /* ---- what is wrong is told, with file and line ---- */
 
 static const struct error_case {
@@ -122,9 +129,9 @@ static const struct error_case {
     {"word for clients at a server", B(S "tlsLevel = secure\n"),
      "test.conf:6: ", "tlsLevel = secure is for client = yes"},
     {"client certificates", B(S "verifyChain = yes\n"),
-     "test.conf:6: ", "verifyChain: [smtp] asks no client for a certificate"},
+     "test.conf:6: ", "verifyChain needs CAfile = FILE with the authorities"},
     {"table of destinations at a server", B(S "tlsPolicy = /./ none\n"),
-     "test.conf:6: ", "tlsPolicy: [smtp] asks no client"},
+     "test.conf:6: ", "tlsPolicy is for client = yes"},
     {"falling back at a server", B(S "fallBack = yes\n"),
      "test.conf:6: ", "fallBack = yes is for client = yes"},
 
@@ -156,7 +163,63 @@ static const struct error_case {
     {"balancers with bits left over", B(S "acceptProxy = 10.0.0.0/8\nacceptProxy = 10.0.0.1/8\n"),
      "test.conf:7: ", "has bits set behind"},
     {"identity that there is not", B(S "identity = proxy3\n"),
-     "test.conf:6: ", "identity must be one of: none proxy proxy2 transparent"},
+     "test.conf:6: ", "identity must be one of: none proxy proxy2 transparent xclient env"},
+    {"xclient without a protocol", B(GOOD "identity = xclient\n"),
+     "test.conf:5: ", "write protocol = smtp or lmtp"},
+    {"xclient from a path", B(S "identity = xclient\naccept = /run/clients\n"),
+     "test.conf:6: ", "needs addresses"},
+    {"env without a program", B(S "identity = env\n"), "test.conf:6: ", "is for programs (exec)"},
+
+    /* certificates of clients */
+    {"verifyClient without anybody to trust", B(S "verifyClient = ask\n"),
+     "test.conf:6: ", "needs CAfile = FILE"},
+    {"verifyClient without TLS", B(S "verifyClient = ask\n" PIN "tlsLevel = none\n"),
+     "test.conf:6: ", "exclude each other"},
+    {"required where TLS is not", B(S "verifyClient = require\n" PIN),
+     "test.conf:6: ", "write tlsLevel = encrypt as well"},
+    {"required where TLS is not, by stunnel's word", B(S "verifyChain = yes\n" PIN),
+     "test.conf:6: ", "write tlsLevel = encrypt as well"},
+    {"bad pin", B(S "verifyClient = ask\nverifyPeer = sha1:00\n"), "test.conf:7: ", "verifyPeer: "},
+    {"verifyPeer = yes", B(S "verifyClient = ask\nverifyPeer = yes\n"),
+     "test.conf:7: ", "write verifyPeer = sha256:DIGEST"},
+    {"checkIP that is a name", B(S "verifyClient = ask\n" PIN "checkIP = localhost\n"),
+     "test.conf:8: ", "is not an IP address"},
+    {"checkEmail that is a name", B(S "verifyClient = ask\n" PIN "checkEmail = localhost\n"),
+     "test.conf:8: ", "is not an e-mail address"},
+    {"CApath that is not there", B(S "verifyClient = ask\nCApath = /nonexistent/d\n"),
+     "test.conf:7: ", "CApath: cannot read"},
+    {"CRLfile that is not there", B(S "verifyClient = ask\n" PIN "CRLfile = /nonexistent/l\n"),
+     "test.conf:8: ", "CRLfile: cannot read"},
+    {"name to check without a question", B(S "checkHost = a.example\n"),
+     "test.conf:6: ", "checkHost means nothing with verifyClient = no"},
+    {"pin without a question", B(S PIN), "test.conf:6: ", "verifyPeer means nothing"},
+    {"relayAs without a question", B(S "relayAs = /a/ b\n"),
+     "test.conf:6: ", "relayAs means nothing"},
+    {"verify = 1", B(S "verify = 1\n"), "test.conf:6: ", "write verifyClient = ask"},
+    {"verify = 3", B(S "verify = 3\n"), "test.conf:6: ", "verifyPeer = sha256:DIGEST"},
+    {"verify = 4", B(S "verify = 4\n"), "test.conf:6: ", "verifyPeer = sha256:DIGEST"},
+    {"verify = 5", B(S "verify = 5\n"), "test.conf:6: ", "a whole number from 0 to 4"},
+    {"verifyChain = maybe", B(S "verifyChain = maybe\n"), "test.conf:6: ", "one of: no yes"},
+    {"verifyChain and ask", B(S "verifyClient = ask\n" PIN "verifyChain = yes\n"),
+     "test.conf:8: ", "leave one of the two out"},
+    {"requireCert alone", B(S "requireCert = yes\n"), "test.conf:6: ", "takes any certificate"},
+    {"requireCert = no with a chain",
+     B(S PIN "verifyChain = yes\nrequireCert = no\ntlsLevel = encrypt\n"),
+     "test.conf:8: ", "write verifyClient = ask or require"},
+    {"relayAs that is no rule", B(ASK "relayAs = /a/\n"), "test.conf:8: ", "write /pattern/ NAME"},
+    {"relayAs, and nobody is told", B(ASK "relayAs = /a/ b\n"),
+     "test.conf:8: ", "write identity = xclient or proxy2"},
+    {"relayAs by the old header", B(ASK "relayAs = /a/ b\nidentity = proxy\n"),
+     "test.conf:8: ", "write identity = xclient or proxy2"},
+    {"relayAs as the source", B(ASK "relayAs = /a/ b\nidentity = transparent\n"),
+     "test.conf:8: ", "write identity = xclient or proxy2"},
+    {"relayAs after STARTTLS", B(ASK "relayAs = /a/ b\nidentity = xclient\n"),
+     "test.conf:8: ", "write reconnect = yes as well"},
+    {"relayAs after STARTTLS, perhaps",
+     B(ASK "relayAs = /a/ b\nidentity = proxy2\nimplicitTls = auto\n"),
+     "test.conf:8: ", "write reconnect = yes as well"},
+    {"question in an sni section", B(S "[b]\ncert = /c\nsni = smtp:mx\nverifyClient = ask\n"),
+     "test.conf:9: ", "verifyClient belongs into the service it names"},
     {"transparent and local", B(S "identity = transparent\nlocal = 192.0.2.9\n"),
      "test.conf:6: ", "exclude each other"},
     {"transparent to a path", B(S "identity = transparent\nconnect = /run/mta\n"),
@@ -249,7 +312,8 @@ static const struct warn_case {
     {"open to the world, LMTP", GOOD "accept = 2526\nprotocol = lmtp\n",
      "sees every client as this machine"},
     {"open to the world, told what to write", GOOD "accept = 2526\nprotocol = smtp\n",
-     "identity = proxy, proxy2 or transparent, as the backend understands it, or local = ADDRESS"},
+     "identity = proxy, proxy2, xclient or transparent, as the backend understands it, or local = "
+     "ADDRESS"},
     {"open to the world, identity = none", GOOD "accept = 2526\nprotocol = smtp\nidentity = none\n",
      "sees every client as this machine"},
     {"open to the world on IPv6", GOOD "accept = :::2526\nprotocol = smtp\n",
@@ -268,6 +332,17 @@ static const struct warn_case {
      NULL},
     {"open to the world with transparent",
      GOOD "accept = 2526\nprotocol = smtp\nidentity = transparent\n", NULL},
+    {"open to the world with xclient", GOOD "accept = 2526\nprotocol = smtp\nidentity = xclient\n",
+     NULL},
+    {"program, open to the world", PROGRAM "accept = 2526\n", NULL},
+    {"pins", ASK, NULL},
+    {"relayAs with xclient", ASK "relayAs = /a/ b\nidentity = xclient\nreconnect = yes\n", NULL},
+    {"relayAs with proxy2", ASK "relayAs = /a/ b\nidentity = proxy2\nimplicitTls = yes\n", NULL},
+    {"relayAs with a program", PROGRAM "verifyClient = ask\n" PIN "relayAs = /a/ b\n", NULL},
+    {"stunnel's words for nothing",
+     S "verify = 0\nverifyChain = no\nverifyPeer = no\n"
+       "requireCert = no\n",
+     NULL},
     {"everybody is a balancer", S "acceptProxy = ::/0\nidentity = proxy\n",
      "test.conf:6: acceptProxy = ::/0: everybody may claim to be anybody"},
     {"open to the world without protocol", GOOD "accept = 2526\n", NULL},
@@ -377,6 +452,40 @@ static void without_protocol_tls_is_implicit(void **state)
     load_good(&c, GOOD);
     assert_null(c.services[0].protocol);
     assert_int_equal(c.services[0].implicit_tls, IMPLICIT_YES);
+    config_finish(&c);
+}
+
+static void programs_know_the_client_by_their_environment(void **state)
+{
+    (void)state;
+    struct config c;
+    load_good(&c, PROGRAM);
+    assert_int_equal(c.services[0].identity, IDENTITY_ENV);
+    config_finish(&c);
+    load_good(&c, PROGRAM "identity = proxy2\n");
+    assert_int_equal(c.services[0].identity, IDENTITY_PROXY2);
+    config_finish(&c);
+}
+
+/* verifyChain = yes and verify = 2 demand there what verifyClient = require demands here. */
+static void words_of_stunnel_mean_the_same(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"verifyChain = yes\n", "verify = 2\n",
+                                        "verifyChain = yes\nrequireCert = yes\n",
+                                        "verifyClient = require\n"};
+    struct config c;
+    char text[512];
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        snprintf(text, sizeof text, "%s", S "tlsLevel = encrypt\n" PIN);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s", words[i]);
+        load_good(&c, text);
+        assert_int_equal(c.services[0].verify_client, VERIFY_CLIENT_REQUIRE);
+        assert_non_null(c.services[0].client_demand);
+        config_finish(&c);
+    }
+    load_good(&c, S "verify = 0\n");
+    assert_null(c.services[0].client_demand);
     config_finish(&c);
 }
 
@@ -732,6 +841,8 @@ int main(void)
     unit_add(&u, "form is forgiving", form_is_forgiving, NULL);
     unit_add(&u, "defaults", defaults_are_those_of_the_table, NULL);
     unit_add(&u, "no protocol: implicit TLS", without_protocol_tls_is_implicit, NULL);
+    unit_add(&u, "exec: identity", programs_know_the_client_by_their_environment, NULL);
+    unit_add(&u, "stunnel's verify", words_of_stunnel_mean_the_same, NULL);
     unit_add(&u, "inheritance", options_before_the_sections_are_inherited, NULL);
     unit_add(&u, "sni", sni_belongs_to_its_service, NULL);
     unit_add(&u, "stunnel's idle options", what_stunnel_has_and_we_do_anyway_is_taken, NULL);

@@ -144,6 +144,41 @@ static void test_tls(void **state)
     arguments_release(env);
 }
 
+static const struct client_case {
+    const char *name;
+    enum verdict_cause cause;
+    const char *subject, *issuer;
+    bool relay;
+    const char *want_verify, *want_subject, *want_issuer;
+} client_cases[] = {
+    {"good, and may relay", VERDICT_OK, "CN=alice,O=A b", "CN=Our CA", true, "SUCCESS",
+     "CN=alice,O=A b", "CN=Our CA"},
+    {"good", VERDICT_OK, "CN=alice", "CN=Our CA", false, "SUCCESS", "CN=alice", "CN=Our CA"},
+    {"good, without names", VERDICT_OK, "-", "", true, "SUCCESS", "", ""},
+    {"good, subject like an option", VERDICT_OK, "-C/tmp", "CN=a\tb", false, "SUCCESS", "", ""},
+    {"none", VERDICT_NO_CERTIFICATE, "", "", false, "NONE", "", ""},
+    {"bad", VERDICT_UNKNOWN_CRITICAL, "", "", false, "FAILED:unknown-critical-extension", "", ""},
+};
+
+static void test_client(void **state)
+{
+    const struct client_case *c = *state;
+    const struct address a = ipv4("192.0.2.77", 4444);
+    const char *values[VARIABLES];
+    struct session_facts f;
+    session_facts_set(&f, &a, &a, NULL);
+    session_facts_set_client(&f, c->cause, c->subject, c->issuer, c->relay);
+    char **env = make(&f);
+    assert_seen(env, "SSL_CLIENT_VERIFY", c->want_verify);
+    assert_seen(env, "SSL_CLIENT_S_DN", c->want_subject);
+    assert_seen(env, "SSL_CLIENT_I_DN", c->want_issuer);
+    arguments_release(env);
+    environment_values(&f, values); /* it is there and empty, or not there */
+    assert_int_equal(values[VARIABLE_RELAYCLIENT] != NULL, c->relay);
+    if (c->relay)
+        assert_string_equal(values[VARIABLE_RELAYCLIENT], "");
+}
+
 /* ---- facts from somebody else ---- */
 
 #define FIELD(member)                                                                              \
@@ -174,6 +209,14 @@ static const struct wrong_case {
     {"option for a server name", FIELD(server_name), "-bs", false},
     {"8 bits in the server name", FIELD(server_name), "gr\xc3\xbcn", false},
     {"server name without end", FIELD(server_name), "a", true},
+    {"blank in the verdict", FIELD(verify), "FAILED: x", false},
+    {"verdict without end", FIELD(verify), "S", true},
+    {"line end in the subject", FIELD(subject), "CN=a\nRELAYCLIENT=", false},
+    {"option for a subject", FIELD(subject), "-bs", false},
+    {"8 bits in the issuer", FIELD(issuer), "CN=gr\xc3\xbcn", false},
+    {"issuer without end", FIELD(issuer), "C", true},
+    {"half relaying", FIELD(relay), "\2", true},
+    {"relaying without a certificate", FIELD(relay), "\1", true},
     {"half resumed", FIELD(resumed), "\2", true},
 };
 
@@ -200,6 +243,7 @@ int main(void)
     unit_add(&u, "ipv6 and mapped ipv4", test_ipv6_and_mapped_ipv4, NULL);
     unit_add(&u, "unix socket has no address", test_unix_socket_has_no_address, NULL);
     UNIT_ADD_TABLE(&u, test_tls, tls_cases);
+    UNIT_ADD_TABLE(&u, test_client, client_cases);
     UNIT_ADD_TABLE(&u, test_wrong, wrong_cases);
     return unit_run(&u, "environment");
 }

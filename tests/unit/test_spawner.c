@@ -108,22 +108,45 @@ static const struct message_case {
     enum kind kinds[FDS_MAX];
     uint32_t type;
     const char *remote_ip;
+    bool relay;
 } message_cases[] = {
-    {"nothing at all", sizeof(struct spawn_request), 0, 0, {0}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"a byte too few", 1, 0, 2, {STREAM, LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"a byte too many", 0, 1, 2, {STREAM, LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"much too many bytes", 0, 4000, 2, {STREAM, LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"no descriptor", 0, 0, 0, {0}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"one descriptor", 0, 0, 1, {LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"three descriptors", 0, 0, 3, {STREAM, LINE, LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"five descriptors", 0, 0, 5, {STREAM, LINE, LINE, LINE, LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"descriptors the other way round", 0, 0, 2, {LINE, STREAM}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"a TCP socket for the program", 0, 0, 2, {TCP, LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"a datagram socket for the program", 0, 0, 2, {DATAGRAM, LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"a file for the program", 0, 0, 2, {A_FILE, LINE}, SPAWN_PROGRAM, "192.0.2.77"},
-    {"another type", 0, 0, 2, {STREAM, LINE}, SPAWN_PROGRAM + 1, "192.0.2.77"},
-    {"type 0", 0, 0, 2, {STREAM, LINE}, 0, "192.0.2.77"},
-    {"an option for an address", 0, 0, 2, {STREAM, LINE}, SPAWN_PROGRAM, "-C/tmp/x"},
+    {"nothing at all", sizeof(struct spawn_request), 0, 0, {0}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"a byte too few", 1, 0, 2, {STREAM, LINE}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"a byte too many", 0, 1, 2, {STREAM, LINE}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"much too many bytes", 0, 4000, 2, {STREAM, LINE}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"no descriptor", 0, 0, 0, {0}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"one descriptor", 0, 0, 1, {LINE}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"three descriptors", 0, 0, 3, {STREAM, LINE, LINE}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"five descriptors",
+     0,
+     0,
+     5,
+     {STREAM, LINE, LINE, LINE, LINE},
+     SPAWN_PROGRAM,
+     "192.0.2.77",
+     false},
+    {"descriptors the other way round",
+     0,
+     0,
+     2,
+     {LINE, STREAM},
+     SPAWN_PROGRAM,
+     "192.0.2.77",
+     false},
+    {"a TCP socket for the program", 0, 0, 2, {TCP, LINE}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"a datagram socket for the program",
+     0,
+     0,
+     2,
+     {DATAGRAM, LINE},
+     SPAWN_PROGRAM,
+     "192.0.2.77",
+     false},
+    {"a file for the program", 0, 0, 2, {A_FILE, LINE}, SPAWN_PROGRAM, "192.0.2.77", false},
+    {"another type", 0, 0, 2, {STREAM, LINE}, SPAWN_PROGRAM + 1, "192.0.2.77", false},
+    {"type 0", 0, 0, 2, {STREAM, LINE}, 0, "192.0.2.77", false},
+    {"an option for an address", 0, 0, 2, {STREAM, LINE}, SPAWN_PROGRAM, "-C/tmp/x", false},
+    {"a client that may relay", 0, 0, 2, {STREAM, LINE}, SPAWN_PROGRAM, "192.0.2.77", true},
 };
 
 /* Ours, and what is sent. */
@@ -187,6 +210,8 @@ static void test_message(void **state)
     message.request.type = c->type;
     set_facts(&message.request.facts);
     strcpy(message.request.facts.remote_ip, c->remote_ip);
+    if (c->relay)
+        session_facts_set_client(&message.request.facts, VERDICT_OK, "CN=a", "CN=b", true);
     for (size_t i = 0; i < c->n_fds; i++) {
         int pair[2];
         make_descriptors(c->kinds[i], pair);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Certificates of clients: what a service demands of them, and what one of them has come to.
+ */
+#ifndef PROXY_CLIENTCERT_H
+#define PROXY_CLIENTCERT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "certs/verify.h"
+#include "proxy/config.h"
+#include "proxy/relayas.h"
+
+struct tls;
+
+/* Of a service with verifyClient; strings borrow from the service. */
+struct client_demand {
+    bool required;
+    struct verify_rules rules;
+    struct pin *pins; /* those of `rules`, and the names there: owned */
+    const char **hosts, **emails, **addresses;
+    struct relay_list relay;
+};
+
+/* Sets service->client_demand, if certificates are asked for; complains to `c` about all options
+ * that have to do with them. Translates stunnel's words. */
+void client_demand_make(struct config *c, struct service *s);
+/* Accepts a service without any. */
+void client_demand_finish(struct service *s);
+
+/* Reads CAfile, CApath and CRLfile; for trust_destroy. NULL: `error` says which and why. */
+struct trust *client_demand_read_trust(const struct service *s, char *error, size_t error_size);
+
+/* What the certificate of one client has come to. Zeroed: nobody has asked for one. */
+struct client_standing {
+    bool judged;
+    struct verdict verdict;
+    const char *name; /* by relayAs; NULL: it gains nothing. Borrowed from the demand */
+    char subject[256], issuer[256]; /* if the verdict is good: printable, RFC 4514; else "" */
+};
+
+/* Judges after the handshake, at the present time. */
+void client_demand_judge(const struct client_demand *d, const struct tls *t,
+                         struct client_standing *out);
+
+/* NULL if this client is to be served, or a sentence for it. */
+const char *client_standing_refusal(const struct client_demand *d, const struct client_standing *s);
+
+/* For the log: " certificate=expired verified=no" with a blank in front; "" if nobody has asked. */
+enum { CLIENT_STANDING_TEXT = 128 };
+void client_standing_describe(const struct client_standing *s, char out[CLIENT_STANDING_TEXT]);
+
+#endif
