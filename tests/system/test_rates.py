@@ -71,8 +71,11 @@ def test_killed_worker_leaves_the_count_as_it_is(wrap, backend):
     proxy = wrap(backend, maxConnectionsRate=f"2/{SLOWLY}", spareWorkers=1)
     with Client(proxy.address) as client:
         client.ehlo()
-        for pid in proxy.workers():
+        killed = proxy.workers()
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
+        # One that is not dead yet could still accept.
+        net.wait_until(lambda: not set(killed) & set(ehlock.processes()), "they are dead")
     assert net.wait_until(lambda: is_served(proxy.address), "served by a new worker")
     assert not is_served(proxy.address)
 
