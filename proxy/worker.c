@@ -117,11 +117,17 @@ static void enter_jail(struct pool *pool, const struct jail *jail, const struct 
     _exit(JAIL_EXIT_OPEN);
 }
 
+/* A backend can be reached a second time after STARTTLS, also unasked: some take one EHLO only. */
+static unsigned connections_per_session(const struct service *s)
+{
+    return s->protocol != NULL && s->implicit_tls != IMPLICIT_YES ? 2 : 1;
+}
+
 /* How many sessions this worker serves: as many as it has sockets for, if these must be special. */
 static int prepare_sessions(struct pool *pool)
 {
     const struct service *s = pool->service;
-    unsigned times = s->reconnect ? 2 : 1, sessions = (unsigned)s->connections_per_worker;
+    unsigned times = connections_per_session(s), sessions = (unsigned)s->connections_per_worker;
     if (s->identity != IDENTITY_TRANSPARENT)
         return s->connections_per_worker;
     sessions = transparent_sessions(&pool->backends, times, sessions);

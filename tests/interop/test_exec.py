@@ -207,7 +207,9 @@ def test_popa3d_gives_the_mail_out(roots, inside, pki):
     pop.pass_("a secret")
     assert pop.stat()[0] == 1
     _, lines, _ = pop.retr(1)
-    pop.quit()
+    assert pop._shortcmd("QUIT").startswith(b"+OK")
+    pop.sock.unwrap()               # quit() would close without a close_notify
+    pop.close()
     assert b"".join(line + b"\r\n" for line in lines).rstrip().endswith(body(LINES).rstrip())
     assert proxy.summary()["outcome"] == "done"
     proxy.wait_log("the program ended with status 0$")
