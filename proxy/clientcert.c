@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include "proxy/clientcert.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "certs/tls.h"
 #include "certs/trust.h"
 #include "protocols/memory.h"
-#include "proxy/address.h"
+#include "proxy/verifyoptions.h"
 
 /* ---- stunnel's words ---- */
 
@@ -45,19 +43,10 @@ static void translate_verify(struct config *c, struct service *s)
         config_error(c, where, "verify must be a whole number from 0 to 4");
 }
 
-static bool read_yes(struct config *c, const struct service *s, const char *option,
-                     const char *value)
-{
-    bool yes = value != NULL && strcasecmp(value, "yes") == 0;
-    if (value != NULL && !yes && strcasecmp(value, "no") != 0)
-        config_error(c, config_where(c, s, option), "%s must be one of: no yes", option);
-    return yes;
-}
-
 static void translate_words(struct config *c, struct service *s)
 {
-    bool chain = read_yes(c, s, "verifyChain", s->verify_chain);
-    bool require = read_yes(c, s, "requireCert", s->require_cert);
+    bool chain = verify_option_is_yes(c, s, "verifyChain", s->verify_chain);
+    bool require = verify_option_is_yes(c, s, "requireCert", s->require_cert);
     translate_verify(c, s);
     if (chain)
         require_by(c, s, "verifyChain");
@@ -72,14 +61,6 @@ static void translate_words(struct config *c, struct service *s)
 
 /* ---- one value each ---- */
 
-static void check_readable(struct config *c, const struct service *s, const char *option,
-                           const char *path, int mode)
-{
-    if (path != NULL && access(path, mode) != 0)
-        config_error(c, config_where(c, s, option), "%s: cannot read %s: %s", option, path,
-                     strerror(errno));
-}
-
 static const char **texts_of(const struct values *v, size_t *n)
 {
     const char **texts = memory_alloc((v->count + 1) * sizeof *texts);
@@ -89,20 +70,11 @@ static const char **texts_of(const struct values *v, size_t *n)
     return texts;
 }
 
-static void read_names(struct config *c, const struct service *s, struct client_demand *d)
+static void read_names(const struct service *s, struct client_demand *d)
 {
     d->rules.hosts = d->hosts = texts_of(&s->check_host, &d->rules.n_hosts);
     d->rules.emails = d->emails = texts_of(&s->check_email, &d->rules.n_emails);
     d->rules.addresses = d->addresses = texts_of(&s->check_ip, &d->rules.n_addresses);
-    for (size_t i = 0; i < s->check_ip.count; i++)
-        if (!address_is_literal(s->check_ip.items[i].text))
-            config_error(c, s->check_ip.items[i].where, "checkIP: \"%s\" is not an IP address",
-                         s->check_ip.items[i].text);
-    for (size_t i = 0; i < s->check_email.count; i++)
-        if (strchr(s->check_email.items[i].text, '@') == NULL)
-            config_error(c, s->check_email.items[i].where,
-                         "checkEmail: \"%s\" is not an e-mail address",
-                         s->check_email.items[i].text);
 }
 
 static void read_pins(struct config *c, const struct service *s, struct client_demand *d)
@@ -220,9 +192,9 @@ void client_demand_make(struct config *c, struct service *s)
         .required = s->verify_client == VERIFY_CLIENT_REQUIRE,
         .rules = {.purpose = VERIFY_CLIENT, .need_ca = s->ca_file != NULL || s->ca_path != NULL}};
     s->client_demand = d;
-    check_readable(c, s, "CApath", s->ca_path, R_OK | X_OK);
-    check_readable(c, s, "CRLfile", s->crl_file, R_OK);
-    read_names(c, s, d);
+    verify_check_files(c, s);
+    verify_check_names(c, s);
+    read_names(s, d);
     read_pins(c, s, d);
     read_relay(c, s, d);
     check_demand(c, s, d);

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 #include "proxy/demand.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "certs/tls.h"
 #include "protocols/match.h"
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/verifyoptions.h"
 
 /* What the service says of all its destinations. */
 struct wishes {
@@ -29,15 +28,6 @@ static bool checks_names(const struct service *s)
 }
 
 /* ---- stunnel's words ---- */
-
-/* yes or no; anything else is told. */
-static bool is_yes(struct config *c, const struct service *s, const char *option, const char *value)
-{
-    bool yes = value != NULL && strcasecmp(value, "yes") == 0;
-    if (value != NULL && !yes && strcasecmp(value, "no") != 0)
-        config_error(c, config_where(c, s, option), "%s must be one of: no yes", option);
-    return yes;
-}
 
 static void read_verify(struct config *c, const struct service *s, struct wishes *w)
 {
@@ -75,9 +65,9 @@ static void read_verify_peer(struct config *c, const struct service *s, struct w
 
 static void read_stunnel_words(struct config *c, const struct service *s, struct wishes *w)
 {
-    w->chain = is_yes(c, s, "verifyChain", s->verify_chain);
+    w->chain = verify_option_is_yes(c, s, "verifyChain", s->verify_chain);
     w->no_chain = s->verify_chain != NULL && !w->chain;
-    (void)is_yes(c, s, "requireCert", s->require_cert); /* servers always have one */
+    (void)verify_option_is_yes(c, s, "requireCert", s->require_cert); /* servers always have one */
     read_verify(c, s, w);
     read_verify_peer(c, s, w);
 }
@@ -170,21 +160,8 @@ static void check_rest(struct config *c, const struct service *s)
     if (s->cert.count > 1)
         config_error(c, s->cert.items[1].where,
                      "cert: a client has one certificate to show: leave the others out");
-    if (s->ca_path != NULL && access(s->ca_path, R_OK | X_OK) != 0)
-        config_error(c, config_where(c, s, "CApath"), "CApath: cannot read %s: %s", s->ca_path,
-                     strerror(errno));
-    if (s->crl_file != NULL && access(s->crl_file, R_OK) != 0)
-        config_error(c, config_where(c, s, "CRLfile"), "CRLfile: cannot read %s: %s", s->crl_file,
-                     strerror(errno));
-    for (size_t i = 0; i < s->check_ip.count; i++)
-        if (!address_is_literal(s->check_ip.items[i].text))
-            config_error(c, s->check_ip.items[i].where, "checkIP: \"%s\" is not an IP address",
-                         s->check_ip.items[i].text);
-    for (size_t i = 0; i < s->check_email.count; i++)
-        if (strchr(s->check_email.items[i].text, '@') == NULL)
-            config_error(c, s->check_email.items[i].where,
-                         "checkEmail: \"%s\" is not an e-mail address",
-                         s->check_email.items[i].text);
+    verify_check_files(c, s);
+    verify_check_names(c, s);
 }
 
 void demands_forbid(struct config *c, const struct service *s)
