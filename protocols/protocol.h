@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * What a protocol is: one file and one small constant struct. A dialogue is ordinary blocking
+ * What a protocol is: a few files and one small constant struct. A dialogue is ordinary blocking
  * code that runs from the greeting to the end (or to the point where no more words need to be
  * understood) in a process of its own.
  */
@@ -20,7 +20,7 @@
 
 /* How a dialogue ended. */
 enum dialogue_end {
-    DIALOGUE_GO_ON = 0, /* it has not: only inside a protocol's own file */
+    DIALOGUE_GO_ON = 0, /* it has not: only inside a protocol's own files */
     DIALOGUE_PUMP,      /* no more words need understanding: flush what is buffered, then pump */
     DIALOGUE_DONE,      /* ended politely */
     DIALOGUE_REFUSED,   /* policy or violation; the peer has been told */
@@ -121,7 +121,7 @@ struct dialogue {
     /* Given to both: closes the backend's connection and makes another, in clear, with nothing
      * buffered in either direction, whose greeting has not been read; clears server_tls_active.
      * False (also when this process is to end): `reason` is set, and nothing is sent to `backend`
-     * any more. NULL: there is no other to be had; needed where fall_back is set. */
+     * any more. */
     bool (*renew_backend)(struct dialogue *d);
     void *session;
 };

@@ -51,21 +51,12 @@ static bool tls_offered(const struct smtp *s)
     return has_tls_to_offer(s) && !s->d->tls_active && !s->authenticated;
 }
 
-static void forget_transaction(struct smtp *s)
-{
-    s->recipients = 0;
-    s->traced = false;
-    s->utf8 = false;
-}
-
 /* Leaves the backend for a new connection. The client has had its greeting: the second one is not
  * passed on. */
 static enum dialogue_end renew_backend(struct smtp *s)
 {
     struct dialogue *d = s->d;
-    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
-    if (wire_put(d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
-        (void)wire_flush(d->backend, deadline);
+    smtp_quit_backend(s);
     s->greeted_in_clear = false;
     if (!d->renew_backend(d)) {
         smtp_goodbye(s, "4.3.0", "Mail server is not available, try again later");
@@ -89,7 +80,7 @@ static enum dialogue_end forward_hello(struct smtp *s, const struct line *line)
 {
     enum dialogue_end end = smtp_forward(s, line);
     if (end != DIALOGUE_GO_ON || s->reply.code != REPLY_OUT_OF_ORDER || !s->greeted_in_clear ||
-        s->greeted || s->d->renew_backend == NULL)
+        s->greeted)
         return end;
     end = renew_backend(s);
     if (end != DIALOGUE_GO_ON)
@@ -109,6 +100,8 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
     enum dialogue_end end = forward_hello(s, line);
     if (end != DIALOGUE_GO_ON)
         return end;
+    if (s->reply.code / 100 == 3)
+        return smtp_distrust_backend(s, "asked for data after a command that has none");
     if (!smtp_is_success(&s->reply))
         return smtp_pass_reply(s, &s->reply);
     if (s->reply.code != 250)
@@ -121,7 +114,7 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
     reply_edit_capabilities(&s->reply, &rules, &s->edited, &s->told);
     s->greeted = true;
     smtp_trace_hello(s, c);
-    forget_transaction(s);
+    smtp_forget_transaction(s);
     return smtp_pass_reply(s, &s->edited);
 }
 
@@ -139,7 +132,7 @@ static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
         s->greeted = true;
         smtp_trace_hello(s, c);
         s->told = (struct capabilities){0};
-        forget_transaction(s);
+        smtp_forget_transaction(s);
     }
     return smtp_pass_reply(s, &s->reply);
 }
@@ -185,9 +178,9 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     end = smtp_say(s, REPLY_TLS_GO_AHEAD, "2.0.0", "Ready to start TLS");
     if (end != DIALOGUE_GO_ON)
         return end;
-    enum wire_status status = wire_flush(d->client, smtp_client_deadline(s));
-    if (status != WIRE_OK)
-        return smtp_lost_client(s, status);
+    end = smtp_flush_client(s);
+    if (end != DIALOGUE_GO_ON)
+        return end;
     d->step = "TLS handshake";
     if (!d->start_tls(d))
         return DIALOGUE_LOST;
@@ -200,7 +193,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     s->extended = false;
     s->decided = true;
     s->useless = 0;
-    forget_transaction(s);
+    smtp_forget_transaction(s);
     if (d->unwelcome != NULL) /* who will hear nothing but refusals needs no other backend */
         return DIALOGUE_GO_ON;
     return d->policy->reconnect ? renew_backend(s) : DIALOGUE_GO_ON;
@@ -213,7 +206,7 @@ static enum dialogue_end do_mail(struct smtp *s, const struct smtp_command *c,
     if (end == DIALOGUE_GO_ON && smtp_is_success(&s->reply)) {
         s->d->tally.senders++;
         s->decided = true;
-        forget_transaction(s);
+        smtp_forget_transaction(s);
         s->utf8 = smtp_mail_asks_utf8(c);
     }
     return end;
@@ -239,27 +232,25 @@ static enum dialogue_end do_rset(struct smtp *s, const struct smtp_command *c,
     (void)c;
     enum dialogue_end end = smtp_relay(s, line);
     if (end == DIALOGUE_GO_ON && smtp_is_success(&s->reply))
-        forget_transaction(s);
+        smtp_forget_transaction(s);
     return end;
 }
 
-/* QUIT gets its 221 even from a backend that is gone: the client has all it wanted. */
+/* QUIT gets its 221 even from a backend that is gone, or says something else: the client has all it
+ * wanted. */
 static enum dialogue_end do_quit(struct smtp *s, const struct smtp_command *c,
                                  const struct line *line)
 {
-    struct line answer;
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    bool stale = smtp_is_out_of_turn(s);
+    enum wire_status why;
     (void)c;
-    enum reply_line last = REPLY_MORE;
-    reply_clear(&s->reply);
     if (smtp_put_line(s, line, deadline) == WIRE_OK)
         (void)wire_flush(s->d->backend, deadline);
-    while (last == REPLY_MORE && s->reply.len < s->d->policy->max_reply &&
-           wire_getline(s->d->backend, WIRE_BUFFER, deadline, &answer) == WIRE_OK)
-        last = reply_add_line(&s->reply, answer.data, answer.len);
-    enum wire_status status = last == REPLY_LAST
-                                  ? wire_put(s->d->client, s->reply.bytes, s->reply.len, deadline)
-                                  : wire_printf(s->d->client, deadline, "221 Bye\r\n");
+    bool good = smtp_hear_reply(s, deadline, &why) == SMTP_HEARD_REPLY && !stale &&
+                s->reply.code / 100 != 3;
+    enum wire_status status = good ? wire_put(s->d->client, s->reply.bytes, s->reply.len, deadline)
+                                   : wire_printf(s->d->client, deadline, "221 Bye\r\n");
     if (status != WIRE_OK)
         smtp_because(s, "client %s", wire_status_text(status));
     return DIALOGUE_DONE; /* the session sends it, together with the end of the connection */
@@ -377,7 +368,7 @@ static enum dialogue_end handle(struct smtp *s, const struct line *line)
         d->hello(d, c.args, c.args_len);
     if (d->policy->refusal.code != 0 && !(v->flags & LEAVES))
         return turn_away(s, &d->policy->refusal);
-    if (d->unwelcome != NULL && v->handle != do_quit)
+    if (d->unwelcome != NULL && !(v->flags & LEAVES))
         return refuse_unwelcome(s);
     if (!(v->flags & (BEFORE_TLS | OWN_GATE)) && smtp_lacks_tls(s))
         return smtp_refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");

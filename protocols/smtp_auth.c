@@ -67,9 +67,9 @@ enum dialogue_end smtp_do_auth(struct smtp *s, const struct smtp_command *c,
         end = smtp_pass_reply(s, &s->reply);
         if (end != DIALOGUE_GO_ON)
             return end;
-        enum wire_status status = wire_flush(s->d->client, smtp_client_deadline(s));
-        if (status != WIRE_OK)
-            return smtp_lost_client(s, status);
+        end = smtp_flush_client(s);
+        if (end != DIALOGUE_GO_ON)
+            return end;
         end = answer_challenge(s, &cancelled);
     }
     if (end != DIALOGUE_GO_ON)

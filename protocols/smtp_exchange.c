@@ -13,7 +13,7 @@ static int64_t backend_deadline(const struct smtp *s, unsigned seconds)
     return hurry ? s->d->pretls_deadline : busy;
 }
 
-static enum smtp_heard hear_reply(struct smtp *s, int64_t deadline, enum wire_status *why)
+enum smtp_heard smtp_hear_reply(struct smtp *s, int64_t deadline, enum wire_status *why)
 {
     const struct policy *p = s->d->policy;
     reply_clear(&s->reply);
@@ -57,7 +57,7 @@ enum dialogue_end smtp_give_up(struct smtp *s, enum smtp_heard heard, enum wire_
 enum dialogue_end smtp_read_reply(struct smtp *s, unsigned seconds)
 {
     enum wire_status why = WIRE_OK;
-    enum smtp_heard heard = hear_reply(s, backend_deadline(s, seconds), &why);
+    enum smtp_heard heard = smtp_hear_reply(s, backend_deadline(s, seconds), &why);
     return heard == SMTP_HEARD_REPLY ? DIALOGUE_GO_ON : smtp_give_up(s, heard, why);
 }
 
@@ -99,7 +99,7 @@ static enum smtp_heard exchange(struct smtp *s, enum wire_status put, enum wire_
     *why = put == WIRE_OK ? wire_flush(s->d->backend, deadline) : put;
     if (*why == WIRE_TIMEOUT || *why == WIRE_CANCELLED)
         return SMTP_HEARD_NOTHING;
-    return hear_reply(s, backend_deadline(s, s->d->policy->busy_seconds), why);
+    return smtp_hear_reply(s, backend_deadline(s, s->d->policy->busy_seconds), why);
 }
 
 enum smtp_heard smtp_try(struct smtp *s, const char *command, enum wire_status *why)
@@ -144,4 +144,21 @@ enum dialogue_end smtp_relay(struct smtp *s, const struct line *line)
     if (s->reply.code / 100 == 3)
         return smtp_distrust_backend(s, "asked for data after a command that has none");
     return smtp_pass_reply(s, &s->reply);
+}
+
+void smtp_quit_backend(struct smtp *s)
+{
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (wire_put(s->d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
+        (void)wire_flush(s->d->backend, deadline);
+}
+
+void smtp_because_of_reply(struct smtp *s, const char *what)
+{
+    enum { QUOTE_MAX = 120 }; /* bytes of the backend's words */
+    const struct reply *r = &s->reply;
+    int len = 0;
+    while ((size_t)len < r->len && len < QUOTE_MAX && strchr("\r\n", r->bytes[len]) == NULL)
+        len++;
+    smtp_because(s, "%s: %.*s", what, len, r->bytes);
 }

@@ -19,6 +19,15 @@ enum smtp_heard {
     SMTP_HEARD_NOTHING,     /* the wire came back with what `why` says */
 };
 
+/* Reads a reply of at most max_reply bytes. The client is told nothing if none comes. */
+enum smtp_heard smtp_hear_reply(struct smtp *s, int64_t deadline, enum wire_status *why);
+
+/* Says QUIT; nobody waits for the answer. */
+void smtp_quit_backend(struct smtp *s);
+
+/* The reason for the log: `what`, and the first line of s->reply, shortened. */
+void smtp_because_of_reply(struct smtp *s, const char *what);
+
 /* A command of our own, with its CRLF, and the reply to it. Unlike below, the client is told
  * nothing if none comes. */
 enum smtp_heard smtp_try(struct smtp *s, const char *command, enum wire_status *why);

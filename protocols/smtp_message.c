@@ -47,7 +47,7 @@ static enum dialogue_end more_body(struct smtp *s, struct body *b)
         return smtp_lost_backend(s, b->why);
     /* Replies of a pipelined group must not be held back: the client may wait for those to MAIL and
      * RCPT before it sends the octets of its chunk (RFC 2920 §3.2). */
-    int64_t deadline = wire_deadline(s->d->policy->idle_seconds);
+    int64_t deadline = smtp_client_deadline(s); /* a chunk may be one that will be refused */
     enum wire_status status = wire_flush(s->d->client, deadline);
     if (status == WIRE_OK)
         status = wire_fill(s->d->client, deadline);
@@ -68,13 +68,8 @@ static enum dialogue_end await_body(struct smtp *s, struct body *b, size_t n)
  * it is a refusal; a success would be a lie. */
 static enum dialogue_end body_undelivered(struct smtp *s, const struct body *b)
 {
-    struct line line;
-    enum reply_line last = REPLY_MORE;
-    reply_clear(&s->reply);
-    while (last == REPLY_MORE && s->reply.len < s->d->policy->max_reply &&
-           wire_getline(s->d->backend, WIRE_BUFFER, wire_now(), &line) == WIRE_OK)
-        last = reply_add_line(&s->reply, line.data, line.len);
-    if (last != REPLY_LAST || s->reply.code < 400)
+    enum wire_status why;
+    if (smtp_hear_reply(s, wire_now(), &why) != SMTP_HEARD_REPLY || s->reply.code < 400)
         return smtp_lost_backend(s, b->why);
     smtp_because(s, "backend refused the message with %d and %s", s->reply.code,
                  wire_status_text(b->why));
@@ -108,8 +103,7 @@ static enum dialogue_end read_verdicts(struct smtp *s, bool early)
             s->useless = 0;
         }
     }
-    s->recipients = 0;
-    s->traced = false;
+    smtp_forget_transaction(s);
     return DIALOGUE_GO_ON;
 }
 
@@ -121,6 +115,12 @@ static enum dialogue_end refuse_lookalike(struct smtp *s)
                                  "Bare <LF> or <CR> around a lone dot in the message");
 }
 
+/* To be called before the backend is given the end. */
+static void note_early_reply(struct smtp *s, struct body *b)
+{
+    b->spoke_early = b->spoke_early || wire_readable(s->d->backend);
+}
+
 /* Forwards to CRLF.CRLF, unchanged and in large blocks. */
 static enum dialogue_end copy_unchanged(struct smtp *s, struct body *b)
 {
@@ -130,8 +130,8 @@ static enum dialogue_end copy_unchanged(struct smtp *s, struct body *b)
         const char *data;
         size_t pass, len = wire_buffered(s->d->client, &data);
         enum enddata_found found = enddata_scan(&e, data, len, &pass);
-        b->spoke_early =
-            b->spoke_early || (found == ENDDATA_COMPLETE && wire_readable(s->d->backend));
+        if (found == ENDDATA_COMPLETE)
+            note_early_reply(s, b);
         put_body(s, b, data, pass);
         wire_consume(s->d->client, pass);
         if (found == ENDDATA_LOOKALIKE) {
@@ -156,8 +156,8 @@ static enum dialogue_end copy_normalized(struct smtp *s, struct body *b)
         const char *data;
         size_t used, written, len = wire_buffered(s->d->client, &data);
         enum enddata_found found = enddata_normalize(&e, data, len, &used, out, &written);
-        b->spoke_early =
-            b->spoke_early || (found == ENDDATA_COMPLETE && wire_readable(s->d->backend));
+        if (found == ENDDATA_COMPLETE)
+            note_early_reply(s, b);
         put_body(s, b, out, written);
         wire_consume(s->d->client, used);
         if (found == ENDDATA_COMPLETE)
@@ -195,9 +195,9 @@ enum dialogue_end smtp_do_data(struct smtp *s, const struct smtp_command *c,
         end = smtp_pass_reply(s, &s->reply);
     if (end != DIALOGUE_GO_ON || s->reply.code != REPLY_SEND_DATA)
         return end;
-    enum wire_status status = wire_flush(s->d->client, smtp_client_deadline(s));
-    if (status != WIRE_OK)
-        return smtp_lost_client(s, status);
+    end = smtp_flush_client(s);
+    if (end != DIALOGUE_GO_ON)
+        return end;
 
     struct body b = {0};
     s->d->step = "passing the message";
@@ -222,8 +222,10 @@ static enum dialogue_end copy_chunk(struct smtp *s, struct body *b, uint64_t siz
     while (size > 0) {
         const char *data;
         size_t len = wire_buffered(s->d->client, &data);
-        if (len > size)
+        if (len >= size) {
             len = (size_t)size;
+            note_early_reply(s, b);
+        }
         put_body(s, b, data, len);
         wire_consume(s->d->client, len);
         size -= len;
@@ -309,6 +311,8 @@ enum dialogue_end smtp_do_bdat(struct smtp *s, const struct smtp_command *c,
         return smtp_distrust_backend(s, "spoke out of turn");
     /* The header comes with the first octets, so that it can be seen how the message begins. */
     bool trace = !refused && smtp_is_traced(s) && !s->traced && (size > 0 || last);
+    if (size == 0)
+        note_early_reply(s, &b);
     if (!refused && !trace) /* a copy: the client's buffer moves from here on */
         put_command(s, &b, line);
     s->d->step = "passing a chunk of the message";
@@ -325,10 +329,12 @@ enum dialogue_end smtp_do_bdat(struct smtp *s, const struct smtp_command *c,
         return body_undelivered(s, &b);
     s->d->step = "reading the backend's reply to a chunk";
     if (last)
-        return read_verdicts(s, false);
+        return read_verdicts(s, b.spoke_early);
     end = smtp_read_reply(s, s->d->policy->busy_seconds);
     if (end == DIALOGUE_GO_ON && s->reply.code / 100 == 3)
         return smtp_distrust_backend(s, "asked for data after a chunk");
+    if (end == DIALOGUE_GO_ON && b.spoke_early && smtp_is_success(&s->reply))
+        return smtp_distrust_backend(s, "accepted a chunk before its end");
     if (end == DIALOGUE_GO_ON && trace) /* a refused chunk is no part of the message, nor is ours */
         s->traced = smtp_is_success(&s->reply);
     return end == DIALOGUE_GO_ON ? smtp_pass_reply(s, &s->reply) : end;

@@ -22,20 +22,9 @@ enum {
     REPLY_HELLO = 250,
     REPLY_TLS_GO_AHEAD = 220,
     SENTENCE_MAX = 200, /* bytes of a reason; with a long host name still a line of RFC 5321 */
-    QUOTE_MAX = 120,    /* bytes of the server's words in a reason */
 };
 
 /* ---- ending it before it has begun ---- */
-
-/* The server's own words are for the log alone. */
-static void because_of_reply(struct smtp *s, const char *what)
-{
-    const struct reply *r = &s->reply;
-    int len = 0;
-    while ((size_t)len < r->len && len < QUOTE_MAX && strchr("\r\n", r->bytes[len]) == NULL)
-        len++;
-    smtp_because(s, "%s: %.*s", what, len, r->bytes);
-}
 
 /* Certificates hold names that a stranger has chosen: no line of ours may be ended by one. */
 static void tell_reason(struct smtp *s)
@@ -48,12 +37,10 @@ static void tell_reason(struct smtp *s)
     smtp_goodbye(s, "4.7.5", sentence);
 }
 
-/* RFC 3207 §4.1: whom the server does not satisfy says QUIT. Nobody waits for the answer. */
+/* RFC 3207 §4.1: whom the server does not satisfy says QUIT. */
 static enum dialogue_end quit(struct smtp *s)
 {
-    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
-    if (wire_put(s->d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
-        (void)wire_flush(s->d->backend, deadline);
+    smtp_quit_backend(s);
     return DIALOGUE_REFUSED;
 }
 
@@ -71,7 +58,7 @@ static enum dialogue_end meet(struct smtp *s)
     enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
     if (end != DIALOGUE_GO_ON || s->reply.code == REPLY_GREETING)
         return end;
-    because_of_reply(s, "backend gives no service");
+    smtp_because_of_reply(s, "backend gives no service");
     return turn_away(s, "4.3.0", "Mail server gives no service, try again later");
 }
 
@@ -88,7 +75,7 @@ static enum dialogue_end say_hello(struct smtp *s, const char *verb)
 
 static enum dialogue_end refused_hello(struct smtp *s)
 {
-    because_of_reply(s, "backend refuses our EHLO or HELO");
+    smtp_because_of_reply(s, "backend refuses our EHLO or HELO");
     return turn_away(s, "4.3.0", "Mail server does not let us in, try again later");
 }
 
@@ -101,6 +88,7 @@ static enum dialogue_end introduce(struct smtp *s)
         return end;
     s->d->offered_tls = s->reply.code == REPLY_HELLO && reply_offers(&s->reply, "STARTTLS");
     s->d->heard_offer = s->reply.code / 100 != 4;
+    s->greeted_in_clear = s->reply.code == REPLY_HELLO; /* once may be all that it takes */
     if (s->reply.code == REPLY_HELLO)
         return DIALOGUE_GO_ON;
     if (s->reply.code / 100 == 4)
@@ -125,6 +113,7 @@ static enum dialogue_end begin_again(struct smtp *s)
 {
     s->d->step = "connecting to the backend again, for a session in clear";
     s->decided = true;
+    s->greeted_in_clear = false;
     if (s->d->renew_backend(s->d))
         return meet(s);
     smtp_goodbye(s, "4.3.0", "Mail server cannot be reached, try again later");
@@ -136,6 +125,7 @@ static enum dialogue_end shake_hands(struct smtp *s)
     s->d->step = "TLS handshake with the backend";
     switch (s->d->secure(s->d)) {
     case OUTCOME_SECURED:
+        s->greeted_in_clear = false;
         return DIALOGUE_GO_ON;
     case OUTCOME_UNTRUSTED:
         tell_reason(s);
@@ -152,7 +142,7 @@ static enum dialogue_end shake_hands(struct smtp *s)
 /* 4xx or 5xx: the session stands as it was (RFC 3207 §4). After a 421 there is none. */
 static enum dialogue_end refused_tls(struct smtp *s)
 {
-    because_of_reply(s, "starttls-not-supported: backend refuses STARTTLS");
+    smtp_because_of_reply(s, "starttls-not-supported: backend refuses STARTTLS");
     if (!may_fall_back(s))
         return turn_away(s, "4.7.4",
                          s->d->offered_tls

@@ -3,6 +3,13 @@
 
 #include <stddef.h>
 
+void smtp_forget_transaction(struct smtp *s)
+{
+    s->recipients = 0;
+    s->traced = false;
+    s->utf8 = false;
+}
+
 bool smtp_is_secured(const struct smtp *s)
 {
     return s->requesting ? s->d->server_tls_active : s->d->tls_active;

@@ -26,7 +26,7 @@ struct smtp {
     struct reply reply, edited;
     struct capabilities told; /* by the last EHLO reply */
     bool greeted;             /* HELO, EHLO or LHLO since the connection or TLS began */
-    bool greeted_in_clear;    /* the backend knows a hello from before the client's TLS */
+    bool greeted_in_clear; /* the backend knows a hello of ours, or from before the client's TLS */
     bool authenticated;
     bool decided;        /* with TLS or in clear: pretls_deadline is over */
     unsigned recipients; /* accepted in this transaction; LMTP answers for each (RFC 2033 §4.2) */
@@ -42,6 +42,9 @@ struct smtp {
 
 /* Whether TLS is on the way that this session is about: the client's, or the server's. */
 bool smtp_is_secured(const struct smtp *s);
+
+/* The transaction is over, or begins. */
+void smtp_forget_transaction(struct smtp *s);
 
 /* Whether nothing may be said yet that needs TLS (RFC 3207 §4). */
 bool smtp_lacks_tls(const struct smtp *s);

@@ -10,7 +10,6 @@
 enum {
     REPLY_GREETING = 220,
     REPLY_HELLO = 250,
-    QUOTE_MAX = 120, /* bytes of the backend's words in a reason */
 };
 
 static const char remedy[] =
@@ -18,23 +17,17 @@ static const char remedy[] =
     "Dovecot: login_trusted_networks), for IPv6 clients as well (Postfix: inet_protocols = all); "
     "or write another identity";
 
-/* The backend may go on as it likes, but without us. Nobody waits for its answer to QUIT. */
+/* The backend may go on as it likes, but without us. */
 static enum dialogue_end turn_away(struct smtp *s)
 {
-    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
     smtp_goodbye(s, "4.3.5", "Mail server cannot be told who you are, try again later");
-    if (wire_put(s->d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
-        (void)wire_flush(s->d->backend, deadline);
+    smtp_quit_backend(s);
     return DIALOGUE_LOST;
 }
 
-static enum dialogue_end because_of_reply(struct smtp *s, const char *what)
+static enum dialogue_end turn_away_for_reply(struct smtp *s, const char *what)
 {
-    const struct reply *r = &s->reply;
-    int len = 0;
-    while ((size_t)len < r->len && len < QUOTE_MAX && strchr("\r\n", r->bytes[len]) == NULL)
-        len++;
-    smtp_because(s, "%s: %.*s", what, len, r->bytes);
+    smtp_because_of_reply(s, what);
     return turn_away(s);
 }
 
@@ -50,14 +43,14 @@ static enum dialogue_end ask(struct smtp *s, const char *command)
     return smtp_give_up(s, heard, why);
 }
 
-/* A busy backend is not one that is set up wrongly. */
+/* No remedy is told: a busy backend is not one that is set up wrongly. */
 static enum dialogue_end meet(struct smtp *s)
 {
     s->d->step = "reading the backend's greeting";
     enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
     if (end != DIALOGUE_GO_ON || s->reply.code == REPLY_GREETING)
         return end;
-    return because_of_reply(s, "backend gives no service");
+    return turn_away_for_reply(s, "backend gives no service");
 }
 
 static enum dialogue_end ask_for_offer(struct smtp *s, struct xclient_offer *offer)
@@ -70,7 +63,7 @@ static enum dialogue_end ask_for_offer(struct smtp *s, struct xclient_offer *off
     if (end != DIALOGUE_GO_ON)
         return end;
     if (s->reply.code != REPLY_HELLO)
-        return because_of_reply(s, "backend refuses our EHLO or LHLO");
+        return turn_away_for_reply(s, "backend refuses our EHLO or LHLO");
     if (xclient_read_offer(&s->reply, offer))
         return DIALOGUE_GO_ON;
     smtp_because(s, "backend does not offer XCLIENT");
@@ -89,7 +82,7 @@ static enum dialogue_end tell(struct smtp *s, const struct xclient_offer *offer)
     enum dialogue_end end = ask(s, command);
     if (end != DIALOGUE_GO_ON || s->reply.code == REPLY_GREETING)
         return end;
-    return because_of_reply(s, "backend refuses XCLIENT");
+    return turn_away_for_reply(s, "backend refuses XCLIENT");
 }
 
 enum dialogue_end smtp_introduce_client(struct smtp *s)

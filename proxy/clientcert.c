@@ -201,6 +201,17 @@ void client_demand_make(struct config *c, struct service *s)
     check_relay(c, s);
 }
 
+void client_demand_forbid(struct config *c, const struct service *s)
+{
+    static const char *const options[] = {"verifyClient", "relayAs"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (config_origin(c, s, options[i]) == ORIGIN_SECTION)
+            config_error(c, config_where(c, s, options[i]),
+                         "%s asks clients for certificates, and with client = yes they come in "
+                         "clear: leave it out of [%s]",
+                         options[i], s->name);
+}
+
 void client_demand_finish(struct service *s)
 {
     struct client_demand *d = s->client_demand;

@@ -26,6 +26,8 @@ struct client_demand {
 /* Sets service->client_demand, if certificates are asked for; complains to `c` about all options
  * that have to do with them. Translates stunnel's words. */
 void client_demand_make(struct config *c, struct service *s);
+/* Complains about what asks clients for certificates in a service that has them in clear. */
+void client_demand_forbid(struct config *c, const struct service *s);
 /* Accepts a service without any. */
 void client_demand_finish(struct service *s);
 

@@ -581,6 +581,11 @@ static void check_xclient(struct config *c, const struct service *s)
     const char *where = config_where(c, s, "identity");
     if (s->identity != IDENTITY_XCLIENT)
         return;
+    if (s->client)
+        config_error(c, where,
+                     "[%s] identity = xclient is for services that offer TLS to clients: leave it "
+                     "out, or write identity = proxy",
+                     s->name);
     if (!speaks_mail(s))
         config_error(c, where,
                      "[%s] identity = xclient is a command of SMTP: write protocol = smtp or lmtp "
@@ -614,12 +619,10 @@ static const struct value *find_outside(const struct service *s)
 }
 
 /* Everything that comes through us seems to come from us: the one way to an open relay. */
-static void check_identity(struct config *c, const struct service *s)
+static void warn_of_relay(struct config *c, const struct service *s)
 {
     const struct value *outside = find_outside(s);
     char local[256];
-    check_transparent(c, s);
-    check_xclient(c, s);
     if (s->protocol == NULL || s->exec != NULL || outside == NULL || s->identity != IDENTITY_NONE)
         return;
     snprintf(local, sizeof local, "%s:1", s->local != NULL ? s->local : "localhost");
@@ -760,13 +763,15 @@ static void check_service(struct config *c, struct service *s)
     check_certificates(c, s);
     check_trace(c, s);
     check_combinations(c, s);
-    if (s->client)
+    check_transparent(c, s);
+    check_xclient(c, s);
+    if (s->client) {
         demands_make(c, s);
-    else
-        demands_forbid(c, s);
-    if (s->client)
+        client_demand_forbid(c, s);
         return;
-    check_identity(c, s);
+    }
+    demands_forbid(c, s);
+    warn_of_relay(c, s);
     client_demand_make(c, s);
 }
 
