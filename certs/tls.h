@@ -70,8 +70,7 @@ struct tls *tls_create(const struct tls_setup *setup, int fd);
  * tls_handshake fail. A stapled OCSP response is asked for. Sessions are not resumed.
  *
  * Anybody is taken for the server: when tls_handshake is done, call tls_verify_peer before a byte
- * is read or written. The end of the handshake is then still here, and leaves with the first bytes
- * written, or with tls_flush.
+ * is read or written.
  * Bugs: an Ed25519 key (keeper.h) cannot answer to a server that asks for a certificate in TLS 1.2:
  * the handshake fails. */
 struct tls *tls_create_client(const struct tls_setup *setup, int fd, const char *server_name);

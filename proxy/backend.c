@@ -49,6 +49,10 @@ bool backends_resolve(struct backends *b, const struct service *s, char *error, 
     }
     for (size_t i = 0; i < s->connect.count; i++) {
         const struct value *v = &s->connect.items[i];
+        if (b->count == BACKENDS_MAX) {
+            snprintf(error, size, "%s: connect: more than %d addresses", v->where, BACKENDS_MAX);
+            return false;
+        }
         size_t n = address_resolve(v->text, false, &b->addresses[b->count], BACKENDS_MAX - b->count,
                                    reason, sizeof reason);
         if (n == 0) {

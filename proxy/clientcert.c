@@ -145,6 +145,10 @@ static void check_demand(struct config *c, const struct service *s, const struct
                      "%s needs CAfile = FILE with the authorities of the certificates, or "
                      "verifyPeer = sha256:DIGEST for each of them, in [%s]",
                      option, s->name);
+    if (s->crl_file != NULL && !d->rules.need_ca)
+        config_error(c, config_where(c, s, "CRLfile"),
+                     "CRLfile means nothing without the authorities that have issued it: write "
+                     "CAfile = FILE as well");
     if (d->required && s->implicit_tls != IMPLICIT_YES && s->tls_level == TLS_LEVEL_MAY)
         config_error(c, where,
                      "%s demands nothing of clients without TLS in [%s]: write tlsLevel = encrypt "

@@ -109,8 +109,6 @@ struct parser {
     unsigned line;
     int depth;
     char where[512];
-    const struct option_row *seen[128]; /* single-valued options of this section */
-    size_t n_seen;
 };
 
 static bool read_file(struct config *c, const char *path, int depth, const char *from);
@@ -153,20 +151,17 @@ static void begin_section(struct parser *p, char *text)
     struct service *s = &c->services[c->n_services++];
     *s = (struct service){.name = memory_strdup(name), .where = memory_strdup(p->where)};
     options_inherit(s, &c->defaults);
-    p->n_seen = 0;
 }
 
-/* A second value would silently win over the first. */
-static bool is_second(struct parser *p, const struct option_row *row)
+/* A second value would silently win over the first, from whatever file it comes. */
+static bool is_second(const struct config *c, const struct option_row *row)
 {
     if (row->type == OPTION_LIST || row->type == OPTION_FILES || row->type == OPTION_INCLUDE ||
         row->type == OPTION_NOTHING)
         return false;
-    for (size_t i = 0; i < p->n_seen; i++)
-        if (p->seen[i] == row)
+    for (size_t i = 0; i < c->n_origins; i++)
+        if (c->origins[i].row == row && c->origins[i].service == (int)c->n_services - 1)
             return true;
-    if (p->n_seen < sizeof p->seen / sizeof *p->seen)
-        p->seen[p->n_seen++] = row;
     return false;
 }
 
@@ -251,7 +246,7 @@ static void set_option(struct parser *p, const char *name, const char *value)
         config_error(c, p->where, "%s belongs before the first [section]", row->name);
         return;
     }
-    if (is_second(p, row)) {
+    if (is_second(p->config, row)) {
         config_error(c, p->where, "%s is given twice", row->name);
         return;
     }

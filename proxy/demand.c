@@ -150,6 +150,9 @@ static void forbid_unused(struct config *c, const struct service *s)
 
 static void check_rest(struct config *c, const struct service *s)
 {
+    if (s->exec != NULL)
+        config_error(c, config_where(c, s, "exec"),
+                     "exec: client = yes needs a server: write connect = HOST:PORT");
     if (s->implicit_tls == IMPLICIT_AUTO)
         config_error(c, config_where(c, s, "implicitTls"),
                      "implicitTls = auto is for clients; of a server it is known: write yes or no");
@@ -365,6 +368,18 @@ static void warn_of_open_door(struct config *c, const struct service *s)
                 s->name, s->accept.items[i].text);
 }
 
+/* Lists are looked at with the chain. */
+static void check_revocation(struct config *c, const struct service *s)
+{
+    if (config_origin(c, s, "CRLfile") != ORIGIN_SECTION)
+        return;
+    for (size_t i = 0; i < s->n_demands; i++)
+        if (s->demands[i].need_ca)
+            return;
+    config_error(c, config_where(c, s, "CRLfile"),
+                 "CRLfile means nothing where no chain is verified: write tlsLevel = verify");
+}
+
 void demands_make(struct config *c, struct service *s)
 {
     struct wishes w = {0};
@@ -378,6 +393,7 @@ void demands_make(struct config *c, struct service *s)
     s->demands = memory_alloc((s->connect.count + 1) * sizeof *s->demands);
     for (size_t i = 0; i < s->connect.count; i++)
         decide(c, s, &w, &s->connect.items[i], &s->demands[s->n_demands++]);
+    check_revocation(c, s);
     for (size_t i = 0; i < w.n_rules; i++)
         tls_rule_finish(&w.rules[i]);
     free(w.rules);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "protocols/memory.h"
+#include "proxy/relayas.h"
 
 const char *const environment_names[VARIABLES + 1] = {
     [VARIABLE_PATH] = "PATH",
@@ -96,9 +97,10 @@ static bool is_printable(const char *text, size_t size)
     return true;
 }
 
+/* What was shortened, or had bytes replaced, another certificate could have as well. */
 static void set_printable(char *out, size_t size, const char *text)
 {
-    if (strcmp(text, "-") != 0 && is_printable(text, size))
+    if (relay_text_is_whole(text) && is_printable(text, size))
         memcpy(out, text, strlen(text) + 1);
 }
 

@@ -303,8 +303,7 @@ static bool read_trust(const struct keyset *k, struct service_keys *s, char *err
     return s->trust != NULL;
 }
 
-static bool make_tls(struct keyset *k, const struct ticket_key *ticket_key, char *error,
-                     size_t size)
+static bool make_tls(struct keyset *k, char *error, size_t size)
 {
     for (size_t i = 0; i < k->n_services; i++) {
         struct service_keys *s = &k->services[i];
@@ -326,7 +325,7 @@ static bool make_tls(struct keyset *k, const struct ticket_key *ticket_key, char
             .creds = s->creds,
             .trust = s->trust,
             .ask_client_cert = s->service->client_demand != NULL,
-            .ticket_key = s->service->session_resume ? ticket_key : NULL};
+            .ticket_key = s->service->session_resume ? k->plan.ticket_key : NULL};
         s->tls = tls_setup_create(&params, reason, sizeof reason);
         if (s->tls == NULL) {
             snprintf(error, size, "%s: priority: %s",
@@ -350,7 +349,7 @@ bool keyset_finish(struct keyset *k, char *error, size_t error_size)
     for (size_t i = 0; ok && i < k->n_services; i++)
         k->services[i].creds = creds[i];
     free(creds);
-    ok = ok && make_tls(k, k->plan.ticket_key, error, error_size);
+    ok = ok && make_tls(k, error, error_size);
     if (ok && !let_serve(l->report_fd)) {
         snprintf(error, error_size, "the keeper died");
         ok = false;
@@ -368,12 +367,19 @@ static bool make_request_socket(struct service_keys *s)
            setsockopt(s->request_fds[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0;
 }
 
+static unsigned most_keepers(const struct config *c)
+{
+    long n = c->keepers > 0 ? c->keepers : sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n < KEEPERS_MAX ? (unsigned)n : KEEPERS_MAX;
+}
+
 struct keyset *keyset_begin(const struct keyset_plan *plan, char *error, size_t error_size)
 {
     struct keyset *k = memory_alloc(sizeof *k);
     *k = (struct keyset){.plan = *plan,
                          .services = memory_alloc(plan->n_services * sizeof *k->services),
                          .n_services = plan->n_services,
+                         .most_keepers = most_keepers(plan->config),
                          .stop_fds = {-1, -1}};
     for (size_t i = 0; i < k->n_services; i++)
         k->services[i] =
@@ -419,6 +425,7 @@ bool keyset_add_keeper(struct keyset *k, char *error, size_t error_size)
 {
     struct creds **creds = memory_alloc((k->n_services + 1) * sizeof(struct creds *));
     struct loading *l = loading_create(k);
+    snprintf(error, error_size, "there are %zu already", k->n_keepers);
     bool forked = k->n_keepers < KEEPERS_MAX && fork_keeper(k, l, error, error_size);
     bool loaded = forked && read_report(k, l, creds, error, error_size);
     bool ok = loaded;
@@ -458,13 +465,13 @@ bool keyset_is_asked(const struct keyset *k)
     return false;
 }
 
-bool keyset_feel_pressure(struct keyset *k, unsigned most)
+bool keyset_feel_pressure(struct keyset *k)
 {
     if (!keyset_is_asked(k)) {
         k->pressure -= k->pressure > 0;
         return false;
     }
-    if (++k->pressure < PRESSURE_MAX || k->n_keepers >= most)
+    if (++k->pressure < PRESSURE_MAX || k->n_keepers >= k->most_keepers)
         return false;
     k->pressure = 0;
     return true;

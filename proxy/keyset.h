@@ -55,6 +55,8 @@ struct keyset {
     int stop_fds[2];         /* [1] closed, the keepers end */
     uint64_t stamp;          /* of all files; see keyset_is_stale */
     uint64_t other_stamp;    /* the last different one */
+    int64_t not_before;      /* for the master: when one more keeper may be tried */
+    unsigned most_keepers;   /* the option, or as many as there are processors */
     unsigned users;          /* workers that were forked with it */
     unsigned pressure;       /* how often requests were seen waiting; see keyset_feel_pressure */
     struct keyset *next;     /* for the master's list of those that are being given up */
@@ -84,8 +86,8 @@ bool keyset_bury(struct keyset *k, pid_t pid);
 bool keyset_is_asked(const struct keyset *k);
 
 /* To be called now and then: true when requests have been waiting often enough for one more keeper
- * to be worth its while, and there are fewer than `most`. */
-bool keyset_feel_pressure(struct keyset *k, unsigned most);
+ * to be worth its while, and there are fewer than the option keepers allows. */
+bool keyset_feel_pressure(struct keyset *k);
 
 /* To be called about once a second: true when files are no longer those that were read, and have
  * not changed since the last call, so that nobody is still writing them. */

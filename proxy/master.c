@@ -56,14 +56,13 @@ struct master {
     int accuse_end; /* where keepers' accusations are read */
     bool draining;
     unsigned epoch; /* goes up when children lack something: the ticket key, the log */
-    int64_t ticket_born, keeper_not_before, tick_due;
+    int64_t ticket_born, tick_due;
     struct generation *current;
     struct generation *retired; /* generations whose last sessions go on */
     struct keyset *old_keys;    /* keysets of the current generation that are given up */
     struct child *children;     /* as many as all generations may have */
     size_t n_children;          /* places up to the last one in use */
     size_t max_children;
-    unsigned timeout_drain; /* seconds */
     struct tls_memory tls_memory;
     char news[160];   /* told when it holds for every client; "": none */
     int64_t news_due; /* or then */
@@ -183,9 +182,17 @@ static bool forget_keeper(struct master *m, pid_t pid)
     return found;
 }
 
+static bool forget_spawner(struct master *m, pid_t pid)
+{
+    bool found = programs_bury(m->current, pid);
+    for (struct generation *g = m->retired; g != NULL && !found; g = g->next)
+        found = programs_bury(g, pid);
+    return found;
+}
+
 static void bury_keeper(struct master *m, pid_t pid, int status)
 {
-    if (programs_bury(m->current, pid) || !forget_keeper(m, pid))
+    if (forget_spawner(m, pid) || !forget_keeper(m, pid))
         return;
     if (WIFSIGNALED(status))
         log_error("keeper %d was killed by signal %d (%s)", (int)pid, WTERMSIG(status),
@@ -197,7 +204,7 @@ static void bury_keeper(struct master *m, pid_t pid, int status)
 static struct child *find_child(struct master *m, pid_t pid)
 {
     for (size_t i = 0; i < m->n_children; i++)
-        if (m->children[i].pid == pid)
+        if (pid > 0 && m->children[i].pid == pid)
             return &m->children[i];
     return NULL;
 }
@@ -334,14 +341,22 @@ static bool renew_keys(struct master *m, char *error, size_t size)
     return true;
 }
 
+/* What fails would fail again at once, for ever. */
+static bool may_try_again(struct keyset *k)
+{
+    if (now() < k->not_before)
+        return false;
+    k->not_before = now() + TICK_MS;
+    return true;
+}
+
 /* All keepers are dead. One with the same keys goes on for everybody; if the files have changed,
  * or cannot be read, everything is read anew. */
 static void replace_keeper(struct master *m)
 {
     char error[1024];
-    if (now() < m->keeper_not_before)
+    if (!may_try_again(m->current->keys))
         return;
-    m->keeper_not_before = now() + TICK_MS;
     if (add_keeper(m->current->keys, error, sizeof error) || renew_keys(m, error, sizeof error)) {
         set_keys_ready(m, true);
         log_notice("there is a keeper again");
@@ -354,13 +369,9 @@ static void replace_keeper(struct master *m)
 static void look_after_keepers(struct master *m)
 {
     char error[1024];
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned most = (unsigned)m->current->config->keepers;
-    if (most == 0)
-        most = cores > 0 ? (unsigned)cores : 1;
     if (m->current->keys->n_keepers == 0)
         replace_keeper(m);
-    else if (keyset_feel_pressure(m->current->keys, most) &&
+    else if (keyset_feel_pressure(m->current->keys) &&
              !add_keeper(m->current->keys, error, sizeof error))
         log_warn("one keeper more was wanted: %s", error);
 }
@@ -369,7 +380,8 @@ static void look_after_keepers(struct master *m)
 static void look_after_old_keys(struct keyset *k)
 {
     char error[1024];
-    if (k->n_keepers == 0 && keyset_is_asked(k) && !add_keeper(k, error, sizeof error))
+    if (k->n_keepers == 0 && keyset_is_asked(k) && may_try_again(k) &&
+        !add_keeper(k, error, sizeof error))
         log_error("sessions with the old certificates have no keeper: %s", error);
 }
 
@@ -420,6 +432,8 @@ static void replace_writers(struct master *m)
     char error[1024];
     m->epoch++;
     programs_reopen_log(m->current);
+    for (struct generation *g = m->retired; g != NULL; g = g->next)
+        programs_reopen_log(g);
     if (renew_keys(m, error, sizeof error))
         return; /* keepers write as well */
     log_warn("the keepers have no other log: %s", error);
@@ -474,7 +488,7 @@ static struct log_settings log_settings_of(const struct config *c)
         .facility = c->log_facility,
         .ident = c->ident,
         .to_stderr = c->foreground != FOREGROUND_QUIET,
-        .to_syslog = c->syslog && !(c->foreground != FOREGROUND_QUIET && log_stderr_is_journal()),
+        .to_syslog = c->syslog && !(c->foreground == FOREGROUND_YES && log_stderr_is_journal()),
         .file = c->output,
         .overwrite = c->log_mode == LOG_OVERWRITE};
 }
@@ -532,6 +546,8 @@ static struct config *read_config_again(const struct master *m, char *error, siz
         return NULL;
     }
     struct config *c = read_config(m->file, m->common.handed->count > 0);
+    if (c != NULL)
+        c->foreground = m->current->config->foreground; /* is for the start, and -f goes on */
     if (m->common.background && chdir("/") != 0)
         log_warn_errno("chdir");
     return c;
@@ -543,7 +559,6 @@ static void adopt(struct master *m, struct generation *new)
     struct generation *old = m->current;
     m->current = new;
     programs_keep(new);
-    m->timeout_drain = (unsigned)new->config->timeout_drain;
     keep_all_spares(m, true);
     generation_close(old);
     old->next = m->retired;
@@ -568,7 +583,10 @@ static struct generation *prepare(struct master *m, char *error, size_t size)
         generation_listen(g, m->current, error, size))
         return g;
     generation_destroy(g, true);
-    (void)adopt_log(m, m->current->config);
+    const struct config *old = m->current->config;
+    char ignored[256];
+    (void)adopt_log(m, old);
+    (void)tls_memory_use(&m->tls_memory, old->tls_memory, ignored, sizeof ignored);
     return NULL;
 }
 
@@ -678,6 +696,14 @@ static int wait_for_work(struct master *m, int ms, bool *calm)
     return fds[0].revents != 0 ? take_signal(m) : 0;
 }
 
+/* Sessions of old generations may still want a program. */
+static void keep_programs(struct master *m)
+{
+    programs_keep(m->current);
+    for (struct generation *g = m->retired; g != NULL; g = g->next)
+        programs_keep(g);
+}
+
 /* What is looked after now and then. */
 static void tick(struct master *m)
 {
@@ -699,7 +725,7 @@ static void serve(struct master *m)
     do {
         reap(m);
         look_after_keepers(m);
-        programs_keep(m->current);
+        keep_programs(m);
         tick(m);
         drop_unused(m);
         keep_all_spares(m, calm);
@@ -746,7 +772,7 @@ static void drain(struct master *m)
     m->draining = true;
     generation_close(m->current);
     signal_all(m, SIGTERM);
-    if (wait_for_workers(m, now() + (int64_t)m->timeout_drain * 1000))
+    if (wait_for_workers(m, now() + (int64_t)m->current->config->timeout_drain * 1000))
         return;
     log_notice("%u sessions are told to end", count_live(m));
     end_sessions(m);
@@ -825,7 +851,6 @@ static int set_up(struct master *m, struct config *c, struct activation *handed,
 {
     m->directory_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     m->pid_file = c->pid_file != NULL ? memory_strdup(c->pid_file) : NULL;
-    m->timeout_drain = (unsigned)c->timeout_drain;
     m->ticket_born = now();
     if (!prepare_common(&m->common, &m->accuse_end, handed, background, error, size)) {
         discard_config(c);
@@ -888,7 +913,7 @@ int master_run(struct config *c, const char *file, struct activation *handed, in
         tell_ready(ready_fd);
         notify_ready(&m.notify);
         serve(&m);
-        notify_stopping(&m.notify, m.timeout_drain + STOP_SECONDS);
+        notify_stopping(&m.notify, (unsigned)m.current->config->timeout_drain + STOP_SECONDS);
         drain(&m);
         log_notice("stopped");
     } else {

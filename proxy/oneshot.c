@@ -260,17 +260,18 @@ static bool await_keys(void *ctx)
  * keeper, which loads them while this one prepares the rest, and which ends with the session. */
 _Noreturn static void serve_jailed(struct generation *g, int cancel_end, struct connection *from)
 {
+    programs_keep(g);
     struct awaited awaited = {.generation = g};
     struct pool *p = &g->pools[0];
     const struct oneshot o = {.fd = from->fd,
                               .client = &from->peer,
                               .report_fd = keyset_report_fd(g->keys),
                               .stop_fd = g->keys->stop_fds[1],
+                              .spawner_stop_fd = g->spawner.stop_fd,
                               .cancel_fd = cancel_end,
                               .drain_seconds = (unsigned)g->config->timeout_drain};
     p->await_keys = await_keys;
     p->await_ctx = &awaited;
-    programs_keep(g);
     title_set("session");
     worker_serve_oneshot(p, &g->jail, &o);
     _exit(awaited.failed ? EX_CONFIG : 0);
@@ -279,7 +280,7 @@ _Noreturn static void serve_jailed(struct generation *g, int cancel_end, struct 
 /* Returns an exit status if it cannot. Takes the configuration. */
 static int serve_one(struct config *c, struct connection *from)
 {
-    struct common common = {.notify_fd = -1, .accuse_fd = -1};
+    struct common common = {.notify_fd = -1, .accuse_fd = -1, .single = true};
     struct generation *g = NULL;
     int cancel[2];
     char error[1024];

@@ -76,7 +76,7 @@ _Noreturn static void spawner_main(const struct generation *g, size_t n, int sto
     prctl(PR_SET_DUMPABLE, 0); /* it has our rights: no other process may look into it */
     child_detach(g->common->background);
     collect(g, services);
-    spawner_serve(services, n, stop_fd);
+    spawner_serve(services, n, stop_fd, g->common->single);
     free(services);
     _exit(0);
 }
@@ -85,8 +85,8 @@ void programs_keep(struct generation *g)
 {
     struct spawner_child *c = &g->spawner;
     int stop[2];
-    size_t n = collect(g, NULL);
-    if (n == 0 || c->pid > 0 || wire_now() < c->not_before)
+    size_t n = c->pid > 0 ? 0 : collect(g, NULL);
+    if (n == 0 || wire_now() < c->not_before)
         return;
     c->not_before = wire_now() + AGAIN_MS;
     child_close(&c->stop_fd);

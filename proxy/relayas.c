@@ -55,7 +55,7 @@ void relay_list_finish(struct relay_list *list)
 /* ---- finding ---- */
 
 /* What tls.h shortens ends in "...", and has '?' for bytes that it does not write. */
-static bool is_whole(const char *text)
+bool relay_text_is_whole(const char *text)
 {
     size_t len = strlen(text);
     return len > 0 && strcmp(text, "-") != 0 && strchr(text, '?') == NULL &&
@@ -66,7 +66,7 @@ static bool is_whole(const char *text)
 static bool finds(const struct pattern *p, const char *kind, const char *value)
 {
     char text[300];
-    if (!is_whole(value))
+    if (!relay_text_is_whole(value))
         return false;
     int len = snprintf(text, sizeof text, "%s:%s", kind, value);
     return len > 0 && (size_t)len < sizeof text && pattern_matches(p, text, (size_t)len, false);

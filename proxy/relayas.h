@@ -35,4 +35,7 @@ void relay_list_finish(struct relay_list *list);
  * To be asked only about a certificate that has been judged to be good. */
 const char *relay_list_find(const struct relay_list *list, const struct tls_certificates *c);
 
+/* Whether a text of tls.h about a certificate is there, and is all of it. */
+bool relay_text_is_whole(const char *text);
+
 #endif

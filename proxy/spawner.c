@@ -61,6 +61,7 @@ struct spawner {
     size_t n_programs;
     struct pollfd *fds; /* stop, signals, services, programs */
     int stop_fd;        /* -1: we are to stop */
+    bool patient;       /* the stop is the end of the only session: nobody waits for us */
     int signal_fd;
     struct rlimit files; /* as we were given it, for the programs */
 };
@@ -338,11 +339,11 @@ static bool is_due(const struct running *r)
     return (r->phase == PHASE_OVER || r->phase == PHASE_TOLD) && r->due <= wire_now();
 }
 
-/* From here on everything goes faster. */
-static void hurry(struct spawner *s)
+/* From here on there is nothing new, and everything goes faster. */
+static void stop(struct spawner *s)
 {
     s->stop_fd = -1;
-    for (size_t i = 0; i < s->n_programs; i++) {
+    for (size_t i = 0; !s->patient && i < s->n_programs; i++) {
         struct running *r = &s->programs[i];
         int64_t latest = wire_now() + (r->phase == PHASE_OVER ? STOP_TERM_MS : STOP_KILL_MS);
         if (r->due > latest)
@@ -445,7 +446,7 @@ static void round_once(struct spawner *s)
     if (poll(s->fds, set_fds(s), time_left(s)) < 0)
         return;
     if (s->fds[AT_STOP].revents != 0)
-        hurry(s);
+        stop(s);
     for (size_t i = 0; i < n_programs; i++)
         if (s->fds[AT_SERVICES + s->n_services + i].revents != 0)
             session_over(s, &s->programs[i]);
@@ -502,9 +503,10 @@ static bool raise_limit(struct spawner *s, size_t programs)
     return setrlimit(RLIMIT_NOFILE, &more) == 0 || setrlimit(RLIMIT_NOFILE, &most) == 0;
 }
 
-void spawner_serve(const struct spawner_service *services, size_t n, int stop_fd)
+void spawner_serve(const struct spawner_service *services, size_t n, int stop_fd, bool patient)
 {
-    struct spawner s = {.services = services, .n_services = n, .stop_fd = stop_fd};
+    struct spawner s = {
+        .services = services, .n_services = n, .stop_fd = stop_fd, .patient = patient};
     size_t programs = 0;
     for (size_t i = 0; i < n; i++)
         programs += services[i].limit;

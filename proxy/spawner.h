@@ -43,11 +43,12 @@ struct spawner_service {
 
 /* Starts programs until `stop_fd` reads end of file, and then until the last one has ended; returns
  * when none is left. A program that goes on after its session gets SIGTERM after end_seconds, and
- * SIGKILL five seconds later, it and its process group; after the stop one second and two more. A
+ * SIGKILL five seconds later, it and its process group; after the stop one second and two more,
+ * unless the spawner is `patient`. A
  * program that ended by itself may leave others behind, a delivery for example: they are let be.
  * SIGUSR1 opens the log again; SIGTERM, SIGINT and SIGHUP mean nothing here. Logs a line for each
  * program that ends. Closes all descriptors but those of the services, stop_fd, the log, 0, 1, 2.
  * Bugs: programs of a spawner that was killed go on until they end by themselves. */
-void spawner_serve(const struct spawner_service *services, size_t n, int stop_fd);
+void spawner_serve(const struct spawner_service *services, size_t n, int stop_fd, bool patient);
 
 #endif

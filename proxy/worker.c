@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/child.h"
 #include "proxy/log.h"
 #include "proxy/pace.h"
 #include "proxy/session.h"
@@ -36,19 +37,14 @@ static void on_stop(int signal)
     errno = error;
 }
 
+/* ^C reaches the whole group; the master tells us. */
 static void set_signals(struct listeners *listeners)
 {
-    struct sigaction stop = {.sa_handler = on_stop}, ignore = {.sa_handler = SIG_IGN};
-    sigset_t none;
+    struct sigaction stop = {.sa_handler = on_stop};
     own.stopping = 0;
     own.listeners = listeners;
-    sigemptyset(&none);
+    child_default_signals();
     sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGINT, &ignore, NULL); /* ^C reaches the whole group; the master tells us */
-    sigaction(SIGHUP, &ignore, NULL);
-    sigaction(SIGUSR1, &ignore, NULL);
-    sigaction(SIGUSR2, &ignore, NULL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* A single session has a time to end by itself, then it is told goodbye. */
@@ -88,6 +84,7 @@ static void enter_jail(struct pool *pool, const struct jail *jail, const struct 
         keep[n++] = o->fd;
         keep[n++] = o->report_fd;
         keep[n++] = o->stop_fd;
+        keep[n++] = o->spawner_stop_fd;
         keep[n++] = o->cancel_fd;
     }
     for (size_t i = 0; i < pool->listeners.count; i++)

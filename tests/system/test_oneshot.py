@@ -88,6 +88,21 @@ def test_message_is_delivered_under_tls(tmp_path, configure, backend, pki, kind)
     assert "error" not in said.lower() and not re.search(r"Sanitizer|runtime error", said), said
 
 
+def test_program_as_backend_has_its_time_after_the_session(configure, public_dir):
+    script, traces = public_dir / "backend", public_dir / "traces"
+    traces.mkdir()
+    traces.chmod(0o777)
+    script.write_text('#!/bin/sh\nprintf "220 program ESMTP\\r\\n"\ncat >/dev/null\n'
+                      f'sleep 4\n: >{traces}/ended\n')
+    script.chmod(0o755)
+    with Single(configure({"smtp": {"connect": None, "exec": script, "TIMEOUTclose": 20}})) as one:
+        client = OnSocket(one.sock)
+        assert client.greeting.raw == b"220 program ESMTP\r\n"
+        client.sock.close()
+        one.wait()
+    wait_until((traces / "ended").exists, "the program ends by itself")
+
+
 # -- processes
 
 @needs_root

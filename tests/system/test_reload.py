@@ -141,11 +141,17 @@ def test_log_settings_change(tmp_path, pki, backend):
             assert " connected" not in old_log.read_text()
             in_flight.quit()
         wait_until(lambda: "outcome=done" in old_log.read_text(), "the old session's summary")
-        keepers = [pid for pid, (parent, title) in ehlock.processes().items()
-                   if parent == process.pid and "keeper" in title]
-        names = [os.readlink(f"/proc/{pid}/fd/{fd}") for pid in keepers
-                 for fd in os.listdir(f"/proc/{pid}/fd")]
-        assert str(new_log) in names and str(old_log) not in names, "where keepers log"
+
+        def keepers_log_to_the_new_file():
+            keepers = [pid for pid, (parent, title) in ehlock.processes().items()
+                       if parent == process.pid and "keeper" in title]
+            try:
+                names = [os.readlink(f"/proc/{pid}/fd/{fd}") for pid in keepers
+                         for fd in os.listdir(f"/proc/{pid}/fd")]
+            except FileNotFoundError:  # that of the old session ends just now
+                return False
+            return str(new_log) in names and str(old_log) not in names
+        wait_until(keepers_log_to_the_new_file, "keepers log where they should")
     finally:
         process.terminate()
         assert process.wait(net.DEADLINE) == 0

@@ -188,6 +188,8 @@ static const struct error_case {
      "test.conf:8: ", "is not an e-mail address"},
     {"CApath that is not there", B(S "verifyClient = ask\nCApath = /nonexistent/d\n"),
      "test.conf:7: ", "CApath: cannot read"},
+    {"CRLfile without its authority", B(S "verifyClient = ask\n" PIN "CRLfile = /dev/null\n"),
+     "test.conf:8: ", "CRLfile means nothing without the authorities"},
     {"CRLfile that is not there", B(S "verifyClient = ask\n" PIN "CRLfile = /nonexistent/l\n"),
      "test.conf:8: ", "CRLfile: cannot read"},
     {"name to check without a question", B(S "checkHost = a.example\n"),

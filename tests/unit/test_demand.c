@@ -76,6 +76,16 @@ static const struct error_case {
     {"no address", NAMED "checkIP = mail.example.org\n", "c.conf:6: ", "is not an IP address"},
     {"no e-mail address", NAMED "checkEmail = example.org\n", "c.conf:6: ", "not an e-mail"},
     {"no CApath", NAMED "CApath = /nonexistent\n", "c.conf:6: ", "cannot read /nonexistent"},
+    {"lists without a chain", NAMED "verifyPeer = " PIN "\nCRLfile = /dev/null\n",
+     "c.conf:7: ", "CRLfile means nothing where no chain is verified"},
+    {"program for a server",
+     "[out]\nclient = yes\naccept = 127.0.0.1:1\nexec = /bin/cat\nprotocol = smtp\n",
+     "c.conf:4: ", "client = yes needs a server"},
+    {"certificates of clients in clear", NAMED "verifyClient = require\n",
+     "c.conf:6: ", "verifyClient asks clients for certificates"},
+    {"names for clients in clear", NAMED "relayAs = /./ a\n",
+     "c.conf:6: ", "relayAs asks clients for certificates"},
+    {"xclient", NAMED "identity = xclient\n", "c.conf:6: ", "for services that offer TLS"},
     {"no CRLfile", NAMED "CRLfile = /nonexistent\n", "c.conf:6: ", "cannot read /nonexistent"},
 
     /* stunnel's words */

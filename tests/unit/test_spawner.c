@@ -29,7 +29,7 @@ static void serve(const char *path, size_t limit, int request_fd, int stop_fd)
     const struct program program = {.path = path, .arguments = &arguments};
     const struct spawner_service service = {
         .name = "test", .program = &program, .request_fd = request_fd, .limit = limit};
-    spawner_serve(&service, 1, stop_fd);
+    spawner_serve(&service, 1, stop_fd, false);
     arguments_finish(&arguments);
 }
 
