@@ -49,10 +49,11 @@ struct trace_manner {
 const char *trace_protocol(const struct trace_manner *m);
 
 /* Writes the header, with its CRLF, to `out`, and returns its length. Lines are folded at 78 bytes,
- * a mark behind the last word not counted; only a name longer than that makes a longer line, of at most 300.
- * `data` is how the message begins: TRACE_LOOK_AHEAD bytes of it, or all if it is shorter. If that
- * would go on with our header, as a line that begins with a blank does, the header is followed by
- * an empty line. `stuffed`: a dot in front of the first line will be taken away (DATA). */
+ * a mark behind the last word not counted; only a name longer than that makes a longer line, of at
+ * most 300. `data` is how the message begins: TRACE_LOOK_AHEAD bytes of it, or all if it is
+ * shorter. If that would go on with our header, as a line that begins with a blank does, the header
+ * is followed by an empty line. `stuffed`: a dot in front of the first line will be taken away
+ * (DATA). */
 size_t trace_write(const struct trace *t, const char *data, size_t len, bool stuffed,
                    char out[TRACE_MAX]);
 
