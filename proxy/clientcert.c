@@ -205,15 +205,20 @@ void client_demand_make(struct config *c, struct service *s)
     check_relay(c, s);
 }
 
+/* verifyClient = no is what --show-config prints of every service: it asks nobody for anything. */
 void client_demand_forbid(struct config *c, const struct service *s)
 {
-    static const char *const options[] = {"verifyClient", "relayAs"};
+    const struct {
+        const char *option;
+        bool asks;
+    } options[] = {{"verifyClient", s->verify_client != VERIFY_CLIENT_NO},
+                   {"relayAs", s->relay_as.count > 0}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        if (config_origin(c, s, options[i]) == ORIGIN_SECTION)
-            config_error(c, config_where(c, s, options[i]),
+        if (options[i].asks && config_origin(c, s, options[i].option) == ORIGIN_SECTION)
+            config_error(c, config_where(c, s, options[i].option),
                          "%s asks clients for certificates, and with client = yes they come in "
                          "clear: leave it out of [%s]",
-                         options[i], s->name);
+                         options[i].option, s->name);
 }
 
 void client_demand_finish(struct service *s)
