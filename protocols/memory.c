@@ -8,14 +8,44 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+static struct {
+    void *reserve;
+    void (*speak)(void *ctx);
+    void *ctx;
+} last_words;
+
+/* They have the reserve, and no second chance. */
+static void say_last_words(void)
+{
+    void (*speak)(void *ctx) = last_words.speak;
+    last_words.speak = NULL;
+    free(last_words.reserve);
+    last_words.reserve = NULL;
+    if (speak != NULL)
+        speak(last_words.ctx);
+}
+
 static void *or_die(void *p)
 {
     static const char text[] = "ehlock: out of memory\n";
     if (p != NULL)
         return p;
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-        _exit(EX_OSERR);
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)written;
+    say_last_words();
     _exit(EX_OSERR);
+}
+
+void memory_keep_reserve(size_t size)
+{
+    free(last_words.reserve);
+    last_words.reserve = memory_alloc(size);
+}
+
+void memory_set_last_words(void (*speak)(void *ctx), void *ctx)
+{
+    last_words.speak = speak;
+    last_words.ctx = ctx;
 }
 
 void *memory_alloc(size_t size)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * Memory that is there or the process dies: a session's death costs one connection, and no
- * caller can do anything better.
+ * caller can do anything better than to say so.
  */
 #ifndef PROTOCOLS_MEMORY_H
 #define PROTOCOLS_MEMORY_H
@@ -13,6 +13,12 @@
 void *memory_alloc(size_t size);
 void *memory_resize(void *old, size_t size);
 char *memory_strdup(const char *text);
+
+/* For a process whose end somebody else should hear of: `speak` is called before it exits, once,
+ * and has the reserve, if one was kept, to allocate from. NULL: nobody. */
+void memory_set_last_words(void (*speak)(void *ctx), void *ctx);
+/* Bytes that cost address space and no memory until then. A child has its parent's. */
+void memory_keep_reserve(size_t size);
 
 /* True when so many bytes could be had now. For a process that must not die, before it begins what
  * it can also leave alone. */

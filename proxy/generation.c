@@ -12,7 +12,8 @@
 #include "proxy/log.h"
 
 enum {
-    SPARE_FDS = 128, /* descriptors of a worker beyond one for each worker there may be */
+    SPARE_FDS = 128,           /* descriptors of a worker beyond one for each worker there may be */
+    RESERVE_BYTES = 64 * 1024, /* for the last words of a worker that is out of memory */
 };
 
 /* ---- pools ---- */
@@ -217,6 +218,7 @@ struct generation *generation_prepare(struct config *config, const struct common
 {
     const struct sandbox_needs keeper_needs = {.role = SANDBOX_KEEPER};
     struct generation *g = memory_alloc(sizeof *g);
+    memory_keep_reserve(RESERVE_BYTES);
     *g = (struct generation){.config = config,
                              .common = common,
                              .jail.root_fd = -1,

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "protocols/memory.h"
 #include "proxy/child.h"
 #include "proxy/clientcert.h"
 #include "proxy/handshake.h"
@@ -728,6 +729,26 @@ static void note_offer(const struct session *s)
                     s->dialogue.offered_tls || s->upstream.secured ? OFFER_MADE : OFFER_MISSING);
 }
 
+/* May the client hear words in clear, or under TLS, now? Not while a handshake is due. */
+static bool is_between_words(const struct session *s)
+{
+    bool due = s->pool->service->implicit_tls == IMPLICIT_YES && !s->pool->service->client;
+    return s->dialogue.tls_active || (s->tls == NULL && !due);
+}
+
+/* Called when memory is out, and the process exits after it. */
+static void last_words(void *ctx)
+{
+    struct session *s = ctx;
+    finish_with(s, DIALOGUE_LOST, "out of memory");
+    if (is_between_words(s)) {
+        (void)wire_flush(&s->client, wire_deadline(GOODBYE_SECONDS));
+        tell_sorry(s, "Out of memory, try again later");
+    }
+    close_both(s);
+    summarize(s);
+}
+
 void session_run(struct pool *pool, int fd, const struct address *peer,
                  const struct admission *admission)
 {
@@ -756,9 +777,11 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
     };
     s.ruling = (struct ruling){.rules = &pool->service->rules, .common = &s.policy};
     s.log_level = log_level();
+    memory_set_last_words(last_words, &s);
     struct transport t = transport_of_fd(&s.client_fd);
     wire_init(&s.client, &t, pool->cancel_fd);
     run(&s, admission);
+    memory_set_last_words(NULL, NULL);
     close_both(&s);
     summarize(&s);
     note_offer(&s);

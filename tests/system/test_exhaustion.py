@@ -22,6 +22,8 @@ from ehlock import Ehlock, global_part, sanitized, section
 from net import wait_until
 from smtp_client import Client, Closed, context
 
+NO_MORE = 1     # byte of memory: to the kernel 0 is no limit as long as the hard one is kept
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can limit and mount")
 
 
@@ -178,7 +180,7 @@ if not sanitized():     # sanitizers take terabytes of address space before anyt
         address = local()
         with Ehlock(tmp_path, global_part() + service(pki.ecdsa, backend, address)) as proxy:
             poor = proxy.workers()
-            with procfs.Limit(poor, resource.RLIMIT_DATA, 0):
+            with procfs.Limit(poor, resource.RLIMIT_DATA, NO_MORE):
                 for _ in range(len(poor)):
                     try:
                         with Client(address, greet=False) as client:
@@ -191,6 +193,30 @@ if not sanitized():     # sanitizers take terabytes of address space before anyt
             wait_until(lambda: not set(poor) & set(proxy.workers()), "the end of the poor ones")
             for _ in range(4):
                 deliver(address, pki)
+
+    @needs_root
+    @pytest.mark.parametrize("secured", (False, True))
+    def test_client_of_a_worker_without_memory_is_told_421(tmp_path, pki, backend, secured):
+        address = local()
+        text = service(pki.ecdsa, backend, address, bareNewline="normalize", spareWorkers=1)
+        with Ehlock(tmp_path, global_part() + text) as proxy:
+            worker, = proxy.workers()
+            with Client(address) as client:
+                client.ehlo()
+                if secured:
+                    client.starttls(context(pki))
+                    client.ehlo()
+                with procfs.Limit([worker], resource.RLIMIT_DATA, NO_MORE):
+                    for command in ("MAIL FROM:<a@example.org>", "RCPT TO:<b@example.org>"):
+                        assert client.command(command).code == 250
+                    client.send_line("DATA")        # normalizing takes a buffer of its own
+                    replies = client.read_to_end().splitlines()
+            assert replies[-1].startswith(b"421 4.3.2 "), replies
+            assert b"Out of memory" in replies[-1]
+            line = proxy.summary()
+            assert (line["outcome"], line["reason"]) == ("lost", "out of memory")
+            assert backend.messages == []
+            deliver(address, pki)
 
     @needs_root
     def test_master_without_memory_declines_to_reload_and_goes_on(tmp_path, pki, backend):
