@@ -2,6 +2,7 @@
 #include "protocols/memory.h"
 
 #include <malloc.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -70,7 +71,77 @@ bool memory_is_at_hand(size_t size)
     return p != MAP_FAILED && munmap(p, size) == 0;
 }
 
+/* ---- gaps ---- */
+
+struct gap {
+    struct gap *next;
+};
+
+static struct gap *gaps;
+static bool gaps_are_closed;
+
+static struct gap *take_gap(size_t size)
+{
+    struct gap *gap = malloc(size);
+    if (gap == NULL)
+        return NULL;
+    gap->next = gaps;
+    gaps = gap;
+    return gap;
+}
+
+/* Blocks of `size` bytes from the gaps below `top`, and one above it: a small one that is freed
+ * would be the first that a child gets. Returns how many bytes may still be taken. */
+static size_t take_gaps(size_t size, const void *top, size_t may)
+{
+    while (size <= may) {
+        const struct gap *gap = take_gap(size);
+        if (gap == NULL)
+            return 0;
+        may -= size;
+        if ((uintptr_t)gap > (uintptr_t)top)
+            break;
+    }
+    return may;
+}
+
+void memory_close_gaps(void)
+{
+    enum { LARGEST = 64 * 1024, SMALL = 1024, STEP = 16, MOST = 1024 * 1024 };
+    size_t may = MOST;
+    if (gaps_are_closed)
+        return;
+    gaps_are_closed = true;
+    const void *top = take_gap(LARGEST); /* behind everything, since no gap is larger */
+    for (size_t size = LARGEST / 2; size > SMALL; size /= 2)
+        may = take_gaps(size, top, may);
+    for (size_t size = SMALL; size > STEP; size -= STEP)
+        may = take_gaps(size, top, may);
+    (void)malloc_trim(0);
+}
+
+void memory_open_gaps(void)
+{
+    while (gaps != NULL) {
+        struct gap *next = gaps->next;
+        free(gaps);
+        gaps = next;
+    }
+    gaps_are_closed = false;
+}
+
+/* What deep calls have left below those that go on. The page of this frame and the one below are
+ * still in use; what is not mapped is passed over. */
+static void give_stack_back(void)
+{
+    enum { PAGE = 4096, IN_USE = PAGE, DEEPEST = 256 * 1024 };
+    char *frame = __builtin_frame_address(0);
+    char *end = frame - (uintptr_t)frame % PAGE - IN_USE;
+    (void)madvise(end - DEEPEST, DEEPEST, MADV_DONTNEED);
+}
+
 void memory_give_back(void)
 {
     (void)malloc_trim(0);
+    give_stack_back();
 }

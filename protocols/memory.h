@@ -24,7 +24,15 @@ void memory_keep_reserve(size_t size);
  * it can also leave alone. */
 bool memory_is_at_hand(size_t size);
 
-/* Returns what free() has kept to the kernel: for a process that is about to wait for long. */
+/* For a process that is about to fork many times: takes what is free between the blocks in use, so
+ * that a child's new blocks lie beside each other on pages of their own, and do not have a page
+ * full of its parent's blocks copied for each. Does nothing when they are closed already. */
+void memory_close_gaps(void);
+/* Makes them free again: before much is allocated, and after much was freed. */
+void memory_open_gaps(void);
+
+/* Returns to the kernel what free() has kept and what calls have left on the stack: for a process
+ * that is about to wait for long. */
 void memory_give_back(void);
 
 #endif

@@ -130,6 +130,7 @@ static void keep_spares(struct master *m, struct pool *p, bool calm)
 
 static void keep_all_spares(struct master *m, bool calm)
 {
+    memory_close_gaps();
     for (size_t i = 0; !m->draining && i < m->current->n_pools; i++)
         keep_spares(m, &m->current->pools[i], calm);
 }
@@ -330,6 +331,7 @@ static bool renew_keys(struct master *m, char *error, size_t size)
 {
     if (!has_memory(error, size))
         return false;
+    memory_open_gaps();
     struct keyset *old = generation_renew_keys(m->current, error, size);
     if (old == NULL)
         return false;
@@ -468,6 +470,7 @@ static void drop_unused(struct master *m)
             continue;
         }
         *k = old->next;
+        memory_open_gaps();
         keyset_destroy(old, false);
     }
     for (struct generation **g = &m->retired; *g != NULL;) {
@@ -477,6 +480,7 @@ static void drop_unused(struct master *m)
             continue;
         }
         *g = old->next;
+        memory_open_gaps();
         generation_destroy(old, false);
     }
 }
@@ -541,6 +545,7 @@ static struct config *read_config_again(const struct master *m, char *error, siz
 {
     if (!has_memory(error, size))
         return NULL;
+    memory_open_gaps();
     if (fchdir(m->directory_fd) != 0) {
         snprintf(error, size, "the directory of the start: %s", strerror(errno));
         return NULL;
