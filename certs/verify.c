@@ -25,6 +25,7 @@ struct judgement {
     const struct verify_rules *rules;
     time_t now;
     struct verdict *verdict;
+    struct verify_bytes staple;
     gnutls_x509_crt_t presented[CHAIN_MAX];
     size_t n_presented;
     /* From the peer's own to the anchor, or as far as it goes. Borrowed from `presented` and
@@ -58,6 +59,7 @@ static const char *which(const struct judgement *j, size_t i, char *out, size_t 
 
 static bool import_chain(struct judgement *j, const struct verify_peer *peer)
 {
+    j->staple = peer->staple;
     if (peer->n_chain == 0)
         return refuse(j, VERDICT_NO_CERTIFICATE, "no certificate was presented");
     for (size_t i = 0; i < peer->n_chain && i < CHAIN_MAX; i++) {
@@ -74,6 +76,12 @@ static bool import_chain(struct judgement *j, const struct verify_peer *peer)
     j->path[0] = j->presented[0];
     j->n_path = 1;
     return true;
+}
+
+static void forget_chain(struct judgement *j)
+{
+    for (size_t i = 0; i < j->n_presented; i++)
+        gnutls_x509_crt_deinit(j->presented[i]);
 }
 
 static bool is_valid_at(gnutls_x509_crt_t crt, time_t now)
@@ -372,15 +380,19 @@ static bool check_crl_age(struct judgement *j)
     return true;
 }
 
+static enum staple_state judge_staple(const struct judgement *j, char *why, size_t size)
+{
+    return staple_judge(j->staple.data, j->staple.len, j->path[0], j->path[1], j->now, why, size);
+}
+
 /* A response that is of no use counts like none: whoever can send a bad one can leave it out. */
-static bool check_staple(struct judgement *j, const struct verify_bytes *staple)
+static bool check_staple(struct judgement *j)
 {
     char who[DESCRIBE_MAX + 32], why[128];
     if (j->n_path < 2)
         return true;
     which(j, 0, who, sizeof who);
-    switch (
-        staple_judge(staple->data, staple->len, j->path[0], j->path[1], j->now, why, sizeof why)) {
+    switch (judge_staple(j, why, sizeof why)) {
     case STAPLE_GOOD:
         return true;
     case STAPLE_REVOKED:
@@ -393,11 +405,16 @@ static bool check_staple(struct judgement *j, const struct verify_bytes *staple)
     return true;
 }
 
-static bool check_chain(struct judgement *j, const struct verify_bytes *staple)
+static bool check_origin(struct judgement *j)
+{
+    return check_strength(j) && check_anchored(j) && check_signatures(j);
+}
+
+static bool check_chain(struct judgement *j)
 {
     build_path(j);
-    return check_strength(j) && check_anchored(j) && check_signatures(j) && check_revoked(j) &&
-           check_time(j) && check_crl_age(j) && check_staple(j, staple);
+    return check_origin(j) && check_revoked(j) && check_time(j) && check_crl_age(j) &&
+           check_staple(j);
 }
 
 /* ---- names and pins ---- */
@@ -470,10 +487,125 @@ bool verify_chain(const struct trust *trust, const struct verify_rules *rules,
 {
     struct judgement j = {.trust = trust, .rules = rules, .now = now, .verdict = verdict};
     *verdict = (struct verdict){.cause = VERDICT_OK};
-    bool ok = import_chain(&j, peer) && (!rules->need_ca || check_chain(&j, &peer->staple)) &&
-              check_names(&j) && check_pins(&j);
-    for (size_t i = 0; i < j.n_presented; i++)
-        gnutls_x509_crt_deinit(j.presented[i]);
+    bool ok = import_chain(&j, peer) && (!rules->need_ca || check_chain(&j)) && check_names(&j) &&
+              check_pins(&j);
+    forget_chain(&j);
+    return ok;
+}
+
+/* ---- everything at once ---- */
+
+__attribute__((format(printf, 4, 5))) static void
+note(struct examination *e, enum examined what, enum examined_state state, const char *format, ...)
+{
+    va_list ap;
+    e->state[what] = state;
+    va_start(ap, format);
+    vsnprintf(e->why[what], sizeof e->why[what], format, ap);
+    va_end(ap);
+}
+
+/* `good` is said when it passes. True: it does. */
+static bool look(struct judgement *j, struct examination *e, enum examined what,
+                 bool (*check)(struct judgement *), const char *good)
+{
+    j->verdict->cause = VERDICT_OK;
+    bool ok = check(j);
+    note(e, what, ok ? EXAMINED_PASSES : EXAMINED_FAILS, "%s", ok ? good : j->verdict->sentence);
+    return ok;
+}
+
+/* A wrong purpose is the last thing that is found in a chain, and has a line of its own. */
+static void examine_origin(struct judgement *j, struct examination *e)
+{
+    char anchor[DESCRIBE_MAX], good[DESCRIBE_MAX + 32];
+    describe_subject(j->path[j->n_path - 1], anchor, sizeof anchor);
+    snprintf(good, sizeof good, "leads to %s, who is trusted", anchor);
+    look(j, e, EXAMINED_PURPOSE, check_purpose, "its extended key usage allows this");
+    if (look(j, e, EXAMINED_CHAIN, check_origin, good) ||
+        j->verdict->cause != VERDICT_WRONG_PURPOSE)
+        return;
+    note(e, EXAMINED_PURPOSE, EXAMINED_FAILS, "%s", j->verdict->sentence);
+    note(e, EXAMINED_CHAIN, EXAMINED_PASSES, "%s", good);
+}
+
+static void examine_time(struct judgement *j, struct examination *e)
+{
+    char when[32], good[96];
+    time_t end = gnutls_x509_crt_get_expiration_time(j->path[0]);
+    for (size_t i = 1; i < j->n_path; i++)
+        if (gnutls_x509_crt_get_expiration_time(j->path[i]) < end)
+            end = gnutls_x509_crt_get_expiration_time(j->path[i]);
+    snprintf(good, sizeof good, "until %s, %ld days from now", date(end, when),
+             (long)((end - j->now) / 86400));
+    look(j, e, EXAMINED_VALIDITY, check_time, good);
+}
+
+static bool check_lists(struct judgement *j)
+{
+    return check_revoked(j) && check_crl_age(j);
+}
+
+static bool has_list(const struct judgement *j)
+{
+    for (size_t i = 0; j->trust != NULL && i + 1 < j->n_path; i++)
+        if (ask_crls(j, i) != CRL_NONE)
+            return true;
+    return false;
+}
+
+static void examine_lists(struct judgement *j, struct examination *e)
+{
+    if (has_list(j))
+        look(j, e, EXAMINED_REVOCATION, check_lists, "is not revoked by the list of its issuer");
+    else
+        note(e, EXAMINED_REVOCATION, EXAMINED_NOT, "there is no revocation list of its issuer");
+}
+
+static void examine_staple(struct judgement *j, struct examination *e)
+{
+    char why[128];
+    bool came = j->staple.len > 0;
+    if (j->n_path < 2)
+        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "%s", "the issuer's certificate is not at hand");
+    else if (look(j, e, EXAMINED_STAPLE, check_staple, "the OCSP response says good") &&
+             judge_staple(j, why, sizeof why) != STAPLE_GOOD)
+        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "%s%s",
+             came ? "it counts like none: " : "not demanded, and none came", came ? why : "");
+}
+
+static void examine_names_and_pins(struct judgement *j, struct examination *e)
+{
+    const struct verify_rules *r = j->rules;
+    j->verdict->matched[0] = '\0';
+    if (r->n_hosts + r->n_emails + r->n_addresses == 0)
+        note(e, EXAMINED_NAMES, EXAMINED_NOT, "there is no name to look for");
+    else if (look(j, e, EXAMINED_NAMES, check_names, ""))
+        note(e, EXAMINED_NAMES, EXAMINED_PASSES, "is for %s", j->verdict->matched);
+    j->verdict->matched[0] = '\0';
+    if (r->n_pins == 0)
+        note(e, EXAMINED_PINS, EXAMINED_NOT, "there is no pin to compare with");
+    else if (look(j, e, EXAMINED_PINS, check_pins, ""))
+        note(e, EXAMINED_PINS, EXAMINED_PASSES, "one of them fits (%s)", j->verdict->matched);
+}
+
+bool verify_examine(const struct trust *trust, const struct verify_rules *rules,
+                    const struct verify_peer *peer, time_t now, struct examination *out)
+{
+    struct verdict verdict = {.cause = VERDICT_OK};
+    struct judgement j = {.trust = trust, .rules = rules, .now = now, .verdict = &verdict};
+    bool ok = import_chain(&j, peer);
+    for (enum examined i = 0; !ok && i < N_EXAMINED; i++)
+        note(out, i, EXAMINED_FAILS, "%s", verdict.sentence);
+    if (ok) {
+        build_path(&j);
+        examine_origin(&j, out);
+        examine_time(&j, out);
+        examine_names_and_pins(&j, out);
+        examine_lists(&j, out);
+        examine_staple(&j, out);
+    }
+    forget_chain(&j);
     return ok;
 }
 
@@ -536,4 +668,18 @@ const char *verdict_word(enum verdict_cause cause)
         [VERDICT_PIN_MISMATCH] = "pin-mismatch",
     };
     return words[cause];
+}
+
+const char *examined_word(enum examined what)
+{
+    static const char *const words[] = {
+        [EXAMINED_CHAIN] = "chain",
+        [EXAMINED_PURPOSE] = "purpose",
+        [EXAMINED_VALIDITY] = "validity",
+        [EXAMINED_NAMES] = "names",
+        [EXAMINED_REVOCATION] = "revocation",
+        [EXAMINED_STAPLE] = "staple",
+        [EXAMINED_PINS] = "pins",
+    };
+    return words[what];
 }
