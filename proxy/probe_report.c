@@ -95,13 +95,6 @@ static void report_checks(FILE *out, const struct examination *e, const struct m
     }
 }
 
-static enum server_level highest(const struct visit *v, bool examined, const struct examination *e)
-{
-    if (examined)
-        return measure_level(e);
-    return v->result == VISIT_MET && v->to->demand->level == LEVEL_NONE ? LEVEL_NONE : LEVEL_MAY;
-}
-
 static void report_levels(FILE *out, const struct examination *e)
 {
     fputs("\nlevels that it satisfies:", out);
@@ -135,23 +128,28 @@ bool probe_expires_within(const struct visit *v, const struct measure *m, unsign
     return true;
 }
 
+static void put_tls(FILE *out, const struct visit *v, const struct examination *e)
+{
+    struct tls_info i;
+    tls_get_info(v->upstream.tls, &i);
+    fprintf(out, ", %s, %s, highest level %s, %s %s", i.version, i.cipher,
+            server_level_word(measure_level(e)),
+            e->state[EXAMINED_VALIDITY] == EXAMINED_PASSES ? "valid" : "but",
+            e->why[EXAMINED_VALIDITY]);
+}
+
+/* Nothing is known of a server that did not answer, and little of one that nobody asked for TLS. */
 static void put_facts(FILE *out, const struct visit *v, const struct measure *m)
 {
     struct examination e;
-    struct tls_info i;
-    bool examined = examine(v, m, time(NULL), &e);
-    fprintf(out, "level %s", server_level_word(v->to->demand->level));
-    if (examined) {
-        tls_get_info(v->upstream.tls, &i);
-        fprintf(out, ", %s, %s", i.version, i.cipher);
-    } else if (v->result == VISIT_MET) {
-        fputs(", no TLS", out);
-    }
-    if (v->result != VISIT_NO_ANSWER || examined)
-        fprintf(out, ", highest level %s", server_level_word(highest(v, examined, &e)));
-    if (examined)
-        fprintf(out, ", %s %s", e.state[EXAMINED_VALIDITY] == EXAMINED_PASSES ? "valid" : "but",
-                e.why[EXAMINED_VALIDITY]);
+    enum server_level level = v->to->demand->level;
+    fprintf(out, "level %s", server_level_word(level));
+    if (examine(v, m, time(NULL), &e))
+        put_tls(out, v, &e);
+    else if (level == LEVEL_NONE)
+        fputs(", TLS is not asked for", out);
+    else if (v->result != VISIT_NO_ANSWER)
+        fprintf(out, ", no TLS, highest level %s", server_level_word(LEVEL_MAY));
 }
 
 void probe_report_result(FILE *out, const struct visit *v, const struct measure *m)

@@ -148,8 +148,8 @@ def test_server_without_starttls(pki, level, status):
         assert dialogue(done)[-2:] == (["S: 502 5.5.1 what?", "C: QUIT"] if status else
                                        ["C: QUIT", "S: 221 2.0.0 bye"])
         assert ("starttls-not-supported" in result(done)) == bool(status)
-        assert (", no TLS, " in result(done)) == (status == MET)
-        assert f"highest level {'none' if level == 'none' else 'may'}" in result(done)
+        facts = ", TLS is not asked for" if level == "none" else ", no TLS, highest level may"
+        assert f": level {level}{facts}" in result(done)
 
 
 @pytest.mark.parametrize("trouble, words", [
@@ -212,6 +212,18 @@ def test_what_is_no_answer(said, words):
         done = probe(server, "--level", "encrypt")
     assert done.returncode == NO_ANSWER and words in result(done)
     assert "while reading the backend's greeting" in result(done)
+
+
+def test_server_that_vanishes_under_tls(pki):
+    """TLS was good, and is told; but nobody would be served."""
+    def vanish(session, line):
+        if session.tls:
+            raise ConnectionError("vanished")
+        return b"250-hi\r\n250 STARTTLS\r\n"
+    with TlsServer(pki.ecdsa, replies={"EHLO": vanish}) as server:
+        done = probe(server, "--CAfile", pki.ca)
+    assert done.returncode == NO_ANSWER and "while relaying EHLO" in result(done)
+    assert levels(done)[-1] == "secure" and "highest level secure" in result(done)
 
 
 def test_one_of_two_addresses_that_is_dead(pki):
@@ -427,6 +439,13 @@ def test_lmtp(pki):
     assert done.returncode == MET
     assert [line[3:7] for line in dialogue(done) if line[:2] == "C:"] == ["LHLO", "STAR", "LHLO",
                                                                           "QUIT"]
+
+
+def test_unix_socket(pki, public_dir):
+    with TlsServer(pki.ecdsa, address=str(public_dir / "socket")) as server:
+        done = probe(server.address, "--CAfile", pki.ca, "--match", NAME)
+        assert done.returncode == MET, done.stdout + done.stderr
+        assert result(done).startswith(f"met: {server.address} ({server.address}): ")
 
 
 # -- monitoring, and the command line
