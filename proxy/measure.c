@@ -7,22 +7,26 @@
 #include "protocols/memory.h"
 #include "proxy/address.h"
 
-/* A level that verifies nobody has no trust of its own. */
-static struct trust *read_trust(const struct service *s, const struct demand *d, char *error,
-                                size_t size)
+/* For a level that verifies nobody. */
+static struct trust *read_trust(const struct service *s, char *error, size_t size)
 {
-    bool own = server_level_verifies(d->level);
-    const char *const file[] = {own ? d->ca_file : s->ca_file};
-    const char *const path[] = {own ? d->ca_path : s->ca_path};
-    const char *const crl[] = {own ? d->crl_file : s->crl_file};
+    const char *const file[] = {s->ca_file}, *const path[] = {s->ca_path};
+    const char *const crl[] = {s->crl_file};
     const struct trust_sources sources = {.ca_files = file,
-                                          .n_ca_files = file[0] != NULL,
+                                          .n_ca_files = s->ca_file != NULL,
                                           .ca_dirs = path,
-                                          .n_ca_dirs = path[0] != NULL,
+                                          .n_ca_dirs = s->ca_path != NULL,
                                           .crl_files = crl,
-                                          .n_crl_files = crl[0] != NULL,
-                                          .system = file[0] == NULL && path[0] == NULL};
+                                          .n_crl_files = s->crl_file != NULL,
+                                          .system = s->ca_file == NULL && s->ca_path == NULL};
     return trust_create(&sources, error, size);
+}
+
+static void find_trust(struct measure *m, const struct service *s, const struct destination *to)
+{
+    if (to->trust == NULL)
+        m->own_trust = read_trust(s, m->no_trust, sizeof m->no_trust);
+    m->trust = to->trust != NULL ? to->trust : m->own_trust;
 }
 
 /* The names that level secure would look for. */
@@ -48,7 +52,7 @@ struct measure *measures_create(const struct service *s, const struct destinatio
     for (size_t i = 0; i < d->count; i++) {
         struct measure *m = &all[i];
         *m = (struct measure){.rules = d->items[i].rules};
-        m->trust = read_trust(s, d->items[i].demand, m->no_trust, sizeof m->no_trust);
+        find_trust(m, s, &d->items[i]);
         find_names(m, s, d->items[i].name);
     }
     return all;
@@ -57,7 +61,7 @@ struct measure *measures_create(const struct service *s, const struct destinatio
 void measures_destroy(struct measure *m, size_t n)
 {
     for (size_t i = 0; m != NULL && i < n; i++) {
-        trust_destroy(m[i].trust);
+        trust_destroy(m[i].own_trust);
         free(m[i].hosts);
     }
     free(m);

@@ -15,7 +15,8 @@
 #include "proxy/destination.h"
 
 struct measure {
-    struct trust *trust; /* NULL: nobody, and `no_trust` says why */
+    const struct trust *trust; /* NULL: nobody, and `no_trust` says why */
+    struct trust *own_trust;   /* the same, if the destination has none; NULL */
     char no_trust[512];
     struct verify_rules rules; /* those of the destination */
     const char **hosts;        /* of the rules, if the destination has no names: checkHost, or: */

@@ -351,7 +351,8 @@ static enum visit_result visit(const struct pool *pool, const struct backends *b
     enum visit_result result = v.result;
     if (!w->brief) {
         probe_report_details(stdout, &v, m);
-        putchar('\n');
+        if (v.tap.lines > 0 || v.shook_hands)
+            putchar('\n');
     }
     probe_report_result(stdout, &v, m);
     visit_finish(&v);
