@@ -25,7 +25,6 @@ struct judgement {
     const struct verify_rules *rules;
     time_t now;
     struct verdict *verdict;
-    struct verify_bytes staple;
     gnutls_x509_crt_t presented[CHAIN_MAX];
     size_t n_presented;
     /* From the peer's own to the anchor, or as far as it goes. Borrowed from `presented` and
@@ -33,6 +32,7 @@ struct judgement {
     gnutls_x509_crt_t path[CHAIN_MAX + 1];
     size_t n_path;
     bool anchored;
+    bool any_purpose; /* that is for somebody else to look at */
 };
 
 __attribute__((format(printf, 3, 4))) static bool
@@ -59,7 +59,6 @@ static const char *which(const struct judgement *j, size_t i, char *out, size_t 
 
 static bool import_chain(struct judgement *j, const struct verify_peer *peer)
 {
-    j->staple = peer->staple;
     if (peer->n_chain == 0)
         return refuse(j, VERDICT_NO_CERTIFICATE, "no certificate was presented");
     for (size_t i = 0; i < peer->n_chain && i < CHAIN_MAX; i++) {
@@ -265,7 +264,7 @@ static bool check_signatures(struct judgement *j)
     unsigned status = 0;
     memcpy(list, j->path, sizeof list); /* GnuTLS sorts it */
     int r = gnutls_x509_trust_list_verify_crt2(
-        j->trust->list, list, (unsigned)j->n_path, &purpose, 1,
+        j->trust->list, list, (unsigned)j->n_path, &purpose, j->any_purpose ? 0 : 1,
         FLAGS | GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM), &status, NULL);
     if (r != 0)
         return refuse(j, VERDICT_UNUSABLE, "the certificate cannot be judged: %s",
@@ -380,19 +379,15 @@ static bool check_crl_age(struct judgement *j)
     return true;
 }
 
-static enum staple_state judge_staple(const struct judgement *j, char *why, size_t size)
-{
-    return staple_judge(j->staple.data, j->staple.len, j->path[0], j->path[1], j->now, why, size);
-}
-
 /* A response that is of no use counts like none: whoever can send a bad one can leave it out. */
-static bool check_staple(struct judgement *j)
+static bool check_staple(struct judgement *j, const struct verify_bytes *staple)
 {
     char who[DESCRIBE_MAX + 32], why[128];
     if (j->n_path < 2)
         return true;
     which(j, 0, who, sizeof who);
-    switch (judge_staple(j, why, sizeof why)) {
+    switch (
+        staple_judge(staple->data, staple->len, j->path[0], j->path[1], j->now, why, sizeof why)) {
     case STAPLE_GOOD:
         return true;
     case STAPLE_REVOKED:
@@ -410,11 +405,11 @@ static bool check_origin(struct judgement *j)
     return check_strength(j) && check_anchored(j) && check_signatures(j);
 }
 
-static bool check_chain(struct judgement *j)
+static bool check_chain(struct judgement *j, const struct verify_bytes *staple)
 {
     build_path(j);
     return check_origin(j) && check_revoked(j) && check_time(j) && check_crl_age(j) &&
-           check_staple(j);
+           check_staple(j, staple);
 }
 
 /* ---- names and pins ---- */
@@ -487,8 +482,8 @@ bool verify_chain(const struct trust *trust, const struct verify_rules *rules,
 {
     struct judgement j = {.trust = trust, .rules = rules, .now = now, .verdict = verdict};
     *verdict = (struct verdict){.cause = VERDICT_OK};
-    bool ok = import_chain(&j, peer) && (!rules->need_ca || check_chain(&j)) && check_names(&j) &&
-              check_pins(&j);
+    bool ok = import_chain(&j, peer) && (!rules->need_ca || check_chain(&j, &peer->staple)) &&
+              check_names(&j) && check_pins(&j);
     forget_chain(&j);
     return ok;
 }
@@ -515,18 +510,18 @@ static bool look(struct judgement *j, struct examination *e, enum examined what,
     return ok;
 }
 
-/* A wrong purpose is the last thing that is found in a chain, and has a line of its own. */
+/* What is wrong with a good chain as soon as it has to serve a purpose is the purpose, of the
+ * certificate or of one of its CAs. */
 static void examine_origin(struct judgement *j, struct examination *e)
 {
     char anchor[DESCRIBE_MAX], good[DESCRIBE_MAX + 32];
     describe_subject(j->path[j->n_path - 1], anchor, sizeof anchor);
     snprintf(good, sizeof good, "leads to %s, who is trusted", anchor);
-    look(j, e, EXAMINED_PURPOSE, check_purpose, "its extended key usage allows this");
-    if (look(j, e, EXAMINED_CHAIN, check_origin, good) ||
-        j->verdict->cause != VERDICT_WRONG_PURPOSE)
-        return;
-    note(e, EXAMINED_PURPOSE, EXAMINED_FAILS, "%s", j->verdict->sentence);
-    note(e, EXAMINED_CHAIN, EXAMINED_PASSES, "%s", good);
+    j->any_purpose = true;
+    bool ok = look(j, e, EXAMINED_CHAIN, check_origin, good);
+    j->any_purpose = false;
+    look(j, e, EXAMINED_PURPOSE, ok ? check_signatures : check_purpose,
+         "its extended key usage allows this");
 }
 
 static void examine_time(struct judgement *j, struct examination *e)
@@ -562,16 +557,21 @@ static void examine_lists(struct judgement *j, struct examination *e)
         note(e, EXAMINED_REVOCATION, EXAMINED_NOT, "there is no revocation list of its issuer");
 }
 
-static void examine_staple(struct judgement *j, struct examination *e)
+static void examine_staple(struct judgement *j, struct examination *e,
+                           const struct verify_bytes *staple)
 {
     char why[128];
-    bool came = j->staple.len > 0;
     if (j->n_path < 2)
-        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "%s", "the issuer's certificate is not at hand");
-    else if (look(j, e, EXAMINED_STAPLE, check_staple, "the OCSP response says good") &&
-             judge_staple(j, why, sizeof why) != STAPLE_GOOD)
-        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "%s%s",
-             came ? "it counts like none: " : "not demanded, and none came", came ? why : "");
+        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "the issuer's certificate is not at hand");
+    else if (!check_staple(j, staple))
+        note(e, EXAMINED_STAPLE, EXAMINED_FAILS, "%s", j->verdict->sentence);
+    else if (staple->len == 0)
+        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "none came, and none is demanded");
+    else if (staple_judge(staple->data, staple->len, j->path[0], j->path[1], j->now, why,
+                          sizeof why) == STAPLE_GOOD)
+        note(e, EXAMINED_STAPLE, EXAMINED_PASSES, "the OCSP response says good");
+    else
+        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "the OCSP response counts like none: %s", why);
 }
 
 static void examine_names_and_pins(struct judgement *j, struct examination *e)
@@ -603,7 +603,7 @@ bool verify_examine(const struct trust *trust, const struct verify_rules *rules,
         examine_time(&j, out);
         examine_names_and_pins(&j, out);
         examine_lists(&j, out);
-        examine_staple(&j, out);
+        examine_staple(&j, out, &peer->staple);
     }
     forget_chain(&j);
     return ok;
