@@ -177,8 +177,10 @@ static void judge(struct visit *v, enum dialogue_end end)
     const struct protocol *p = v->pool->service->protocol;
     bool mute = p == NULL || p->visit == NULL; /* all that can be seen of it is that it goes */
     bool tls_failed = v->shook_hands && v->outcome != OUTCOME_SECURED;
-    if (end == DIALOGUE_PUMP || (mute && v->left) || (end == DIALOGUE_DONE && v->asked))
+    if (mute && v->left)
         decide(v, VISIT_MET, "");
+    else if (end == DIALOGUE_PUMP || (end == DIALOGUE_DONE && v->asked))
+        decide(v, VISIT_MET, d->reason);
     else if (tls_failed && !v->asked)
         judge_failed_tls(v);
     else if (end == DIALOGUE_REFUSED && d->heard_offer && !v->asked)

@@ -24,7 +24,7 @@ struct visit {
     struct tap tap;
 
     enum visit_result result;
-    char reason[512];              /* "" if it is VISIT_MET; not yet printable */
+    char reason[512]; /* not yet printable; with VISIT_MET it says why something is not as usual */
     const struct address *address; /* that was reached; NULL: none */
     const struct destination *to;  /* what it was; NULL: none was reached */
     struct upstream upstream;      /* its `tls` is there until visit_finish, if TLS came up */
