@@ -32,7 +32,6 @@ enum {
                                   for each record, one for its five bytes of header */
     ALPN_MAX = 4,
     NAME_MAX_LEN = 255,
-    PEER_CHAIN_MAX = 16, /* more than these nobody looks at */
     RENEGOTIATIONS_MAX = 2,
 };
 
@@ -605,18 +604,23 @@ void tls_get_info(const struct tls *t, struct tls_info *info)
 
 /* ---- certificates ---- */
 
-bool tls_verify_peer(const struct tls *t, const struct verify_rules *rules, struct verdict *verdict)
+void tls_get_peer(const struct tls *t, struct verify_bytes *chain, struct verify_peer *peer)
 {
-    struct verify_bytes chain[PEER_CHAIN_MAX];
-    struct verify_peer peer = {.chain = chain};
     unsigned n = 0;
     const gnutls_datum_t *list = t->done ? gnutls_certificate_get_peers(t->session, &n) : NULL;
     gnutls_datum_t staple = {0};
-    for (; list != NULL && peer.n_chain < n && peer.n_chain < PEER_CHAIN_MAX; peer.n_chain++)
-        chain[peer.n_chain] =
-            (struct verify_bytes){.data = list[peer.n_chain].data, .len = list[peer.n_chain].size};
+    *peer = (struct verify_peer){.chain = chain};
+    for (size_t i = 0; list != NULL && i < n && i < TLS_PEER_CHAIN_MAX; i++)
+        chain[peer->n_chain++] = (struct verify_bytes){.data = list[i].data, .len = list[i].size};
     if (list != NULL && gnutls_ocsp_status_request_get(t->session, &staple) == 0)
-        peer.staple = (struct verify_bytes){.data = staple.data, .len = staple.size};
+        peer->staple = (struct verify_bytes){.data = staple.data, .len = staple.size};
+}
+
+bool tls_verify_peer(const struct tls *t, const struct verify_rules *rules, struct verdict *verdict)
+{
+    struct verify_bytes chain[TLS_PEER_CHAIN_MAX];
+    struct verify_peer peer;
+    tls_get_peer(t, chain, &peer);
     return verify_chain(t->setup->trust, rules, &peer, time(NULL), verdict);
 }
 

@@ -16,6 +16,8 @@ struct creds;
 struct ticket_key;
 struct trust;
 struct verdict;
+struct verify_bytes;
+struct verify_peer;
 struct verify_rules;
 
 enum tls_result {
@@ -106,6 +108,11 @@ const char *tls_error(const struct tls *t);
  * are remembered. True: VERDICT_OK. */
 bool tls_verify_peer(const struct tls *t, const struct verify_rules *rules,
                      struct verdict *verdict);
+
+/* What the peer presented, for those who look at it themselves (verify.h). `chain` has room for
+ * TLS_PEER_CHAIN_MAX, which is all that anybody looks at; `peer` borrows it, and bytes of `t`. */
+enum { TLS_PEER_CHAIN_MAX = 16 };
+void tls_get_peer(const struct tls *t, struct verify_bytes *chain, struct verify_peer *peer);
 
 /* Facts for the log. Strings live as long as `t`; "-" where there is nothing to say. Names that a
  * peer chose (sni, alpn) are as they came. */

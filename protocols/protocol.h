@@ -144,6 +144,13 @@ struct protocol {
     /* Says it in place of a greeting. Does not flush. NULL: `sorry` is all there is. */
     void (*refuse)(struct wire *client, const char *hostname, const struct refusal *refusal,
                    int64_t deadline);
+    /* Says to `server` all that a client says who only wants to look (hello and goodbye), in one
+     * piece: it is what `request` finds on the wire of such a client. Does not flush. NULL: such a
+     * client says nothing and goes. */
+    void (*visit)(struct wire *server, const char *hostname, int64_t deadline);
+    /* How many bytes of a line that a client says may be shown to onlookers: nothing that is, or
+     * may be, a secret. NULL: none. */
+    size_t (*may_show)(const char *line, size_t len);
 };
 
 /* The protocol of that name (case-insensitive), or NULL. */

@@ -28,6 +28,7 @@
 #include "protocols/smtp_request.h"
 #include "protocols/smtp_say.h"
 #include "protocols/smtp_trace.h"
+#include "protocols/smtp_visit.h"
 #include "protocols/smtp_xclient.h"
 
 enum {
@@ -485,6 +486,8 @@ const struct protocol protocol_smtp = {
     .request = smtp_request,
     .sorry = sorry,
     .refuse = refuse,
+    .visit = smtp_visit,
+    .may_show = smtp_may_show,
 };
 
 const struct protocol protocol_lmtp = {
@@ -498,4 +501,6 @@ const struct protocol protocol_lmtp = {
     .request = lmtp_request,
     .sorry = sorry,
     .refuse = refuse,
+    .visit = lmtp_visit,
+    .may_show = smtp_may_show,
 };

@@ -154,6 +154,7 @@ static bool prepare(struct making *m, struct destination *to)
     if (!find_trust(m, d, &trust) || !find_setup(m, d, trust, &to->tls) ||
         !collect_pins(m, d, trust, &to->pins))
         return false;
+    to->trust = trust;
     to->rules = rules_of(d, &to->pins);
     return true;
 }

@@ -19,6 +19,7 @@ struct destination {
     const char *name;            /* as in `connect` */
     const struct demand *demand; /* borrowed */
     struct tls_setup *tls;       /* NULL: none is asked for */
+    const struct trust *trust;   /* that it judges by; NULL: nobody */
     struct verify_rules rules;   /* for levels that verify */
     struct pins pins;            /* those of the rules */
 };

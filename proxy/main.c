@@ -22,6 +22,7 @@
 #include "proxy/oneshot.h"
 #include "proxy/options.h"
 #include "proxy/pidfile.h"
+#include "proxy/probe.h"
 #include "proxy/title.h"
 
 enum mode {
@@ -52,6 +53,9 @@ static const char usage[] =
     "       ehlock --test-rule FILE SERVICE KEY\n"
     "                                   say which rule matches addr:ADDRESS, sni:NAME, helo:NAME;\n"
     "                                   exit 0, or 1 if none does\n"
+    "       ehlock probe HOST[:PORT] [...]\n"
+    "                                   look at a server's TLS and certificates; see ehlock probe "
+    "--help\n"
     "       ehlock --help | --version\n";
 
 static void print_help(void)
@@ -261,6 +265,8 @@ int main(int argc, char **argv)
     char error[256];
 
     title_init(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "probe") == 0)
+        return probe_run(argc - 1, argv + 1);
     bool understood = parse(argc, argv, &a);
     if (a.mode == MODE_ONESHOT) /* standard error may be the client */
         return oneshot_run(understood ? a.file : NULL, a.service);

@@ -75,7 +75,7 @@ static void set_oneshot_signals(const struct oneshot *o)
     sigaction(SIGALRM, &end, NULL);
 }
 
-static void enter_jail(struct pool *pool, const struct jail *jail, const struct oneshot *o)
+void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct oneshot *o)
 {
     int keep[LISTENERS_MAX + 13 + TRANSPARENT_MAX];
     const struct transparent *t = &pool->transparent;
@@ -211,7 +211,7 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     title_set(title);
     set_signals(&pool->listeners);
     int left = prepare_sessions(pool);
-    enter_jail(pool, jail, NULL);
+    worker_enter_jail(pool, jail, NULL);
     if (getppid() != master) /* it ended before we had asked to be told */
         _exit(0);
 
@@ -239,6 +239,6 @@ void worker_serve_oneshot(struct pool *pool, const struct jail *jail, const stru
     set_signals(&pool->listeners);
     set_oneshot_signals(o);
     (void)prepare_sessions(pool);
-    enter_jail(pool, jail, o);
+    worker_enter_jail(pool, jail, o);
     serve_one(pool, slot, o->fd, o->client, true);
 }

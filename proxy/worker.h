@@ -22,6 +22,10 @@ struct oneshot {
     unsigned drain_seconds; /* from SIGTERM to that */
 };
 
+/* Jails this process for good, as a worker of the pool; of `o` only the descriptors count, those
+ * that are kept. Exits if the jail does not close. */
+void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct oneshot *o);
+
 /* Jails this process for good, then serves the client. Exits if the jail does not close. */
 void worker_serve_oneshot(struct pool *pool, const struct jail *jail, const struct oneshot *o);
 

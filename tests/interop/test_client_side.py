@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: ISC
 """client = yes: real programs that speak in clear, and real servers that take mail under TLS only."""
 
+import re
+
 import pytest
 
 import clients
+import ehlock
 import mtas
 from clients import CLEAR, Job
 from messages import assert_same, assert_same_body, message
+from pki import pin_of
 from roots import NAME
 
 SENDERS = [clients.Ssmtp, clients.Nullmailer, clients.Msmtp, clients.Snail, clients.Swaks,
@@ -94,3 +98,32 @@ def test_server_of_another_authority_gets_nothing(server, root_of, wrap, pki, re
     done = clients.Msmtp(root).send(job)
     assert not done.ok and "certificate-not-trusted" in done.output, done.output
     assert proxy.summary()["mail"] == "0" and server.files() == []
+
+
+# -- ehlock probe
+
+def probe(server, *args):
+    return ehlock.run("probe", f"127.0.0.1:{server.port}", "--match", NAME, *args)
+
+
+def fingerprint_by_postfix(server, ca):
+    """SHA-256 of the server's key, and that it is verified, by Postfix's program for the question."""
+    done = server.root.run("posttls-finger", "-c", "-l", "secure", "-F", ca, "-d", "sha256",
+                           f"[127.0.0.1]:{server.port}", NAME)
+    said = done.stdout.decode()
+    assert "Verified TLS connection established" in said, said
+    return re.search(r"pkey_fingerprint=([0-9A-F:]+)", said)[1].replace(":", "").lower()
+
+
+def test_probe_of_a_real_server(server, pki, request):
+    request.node.used_roots = [server.root.name]
+    done = probe(server, "--CAfile", pki.ca)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "levels that it satisfies: none may encrypt verify secure\n" in done.stdout
+    assert f"  pin      {pin_of(pki.ecdsa, True)}\n" in done.stdout
+    assert re.search(r"^S: 221 ", done.stdout, re.M)
+    if isinstance(server, TlsPostfix):
+        ca = server.root.write("/srv/probe-ca.pem", pki.ca.read_bytes())
+        assert f"spki-sha256:{fingerprint_by_postfix(server, ca)}\n" in done.stdout
+    done = probe(server, "--CAfile", pki.other_ca)
+    assert done.returncode == 1 and "certificate-not-trusted" in done.stdout.splitlines()[-1]

@@ -7,12 +7,14 @@ The program is tests/hostile, which is ehlock with attacks linked in place of it
 import os
 import re
 import shutil
+import subprocess
 
 import ehlock
 import net
 import pytest
+from backend import ScriptedBackend
 from ehlock import Ehlock
-from net import wait_until
+from net import text_of, wait_until
 from smtp_client import Client, context
 
 HOSTILE = ehlock.program().parent / "tests" / "hostile" / "ehlock-hostile"
@@ -173,3 +175,28 @@ def test_named_descriptors_and_no_others_are_open(wrap, backend, pki):
                 r"socket:|pipe:|anon_inode:\[event(fd|poll)\]|/dev/null", n)]
             assert not strange, strange
 
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_probe_is_jailed_when_it_meets_a_server(user):
+    with ScriptedBackend(lambda peer: peer.read_to_end()) as server:
+        probe = subprocess.Popen(
+            [*(NOBODY if user == "nobody" else []), str(ehlock.program()), "probe",
+             text_of(server.address), "--level", "may"],
+            stdout=subprocess.PIPE, env=ehlock.environment())
+        try:
+            server.session()
+            family = [pid for pid, (parent, _) in ehlock.processes().items()
+                      if probe.pid in (pid, parent)]
+            assert status_of(probe.pid)["Seccomp"] == "2"
+            for pid in family:      # its keeper as well, which nobody has to wait for
+                status = wait_until(lambda: status_of(pid)["Seccomp"] == "2" and status_of(pid),
+                                    "the jail of the keeper")
+                assert status["NoNewPrivs"] == "1"
+                assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+                assert "0" not in status["Uid"].split()
+                assert (os.readlink(f"/proc/{pid}/root") == "/") == (user == "nobody")
+        finally:
+            server.stop()
+            said, _ = probe.communicate(timeout=net.DEADLINE)
+    assert probe.returncode == 2 and said.startswith(b"NO ANSWER: "), said
+    wait_until(lambda: not set(family) & set(ehlock.processes()), "the keeper is gone")

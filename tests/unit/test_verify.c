@@ -1050,6 +1050,65 @@ static void compare(const struct row *r, const struct verdict *v, bool ok)
         assert_string_equal(v->matched, r->want_matched != NULL ? r->want_matched : "");
 }
 
+/* Where a verdict's cause is found when everything is looked at; N_EXAMINED: everywhere. */
+static enum examined place_of(enum verdict_cause cause, bool by_list)
+{
+    switch (cause) {
+    case VERDICT_OK:
+    case VERDICT_NO_CERTIFICATE:
+        break;
+    case VERDICT_UNUSABLE:
+    case VERDICT_WEAK:
+    case VERDICT_SELF_SIGNED:
+    case VERDICT_UNKNOWN_ISSUER:
+    case VERDICT_BROKEN_SIGNATURE:
+    case VERDICT_NOT_A_CA:
+    case VERDICT_CONSTRAINTS:
+    case VERDICT_UNKNOWN_CRITICAL:
+        return EXAMINED_CHAIN;
+    case VERDICT_WRONG_PURPOSE:
+        return EXAMINED_PURPOSE;
+    case VERDICT_REVOKED:
+        return by_list ? EXAMINED_REVOCATION : EXAMINED_STAPLE;
+    case VERDICT_NOT_YET_VALID:
+    case VERDICT_EXPIRED:
+        return EXAMINED_VALIDITY;
+    case VERDICT_CRL_UNUSABLE:
+        return EXAMINED_REVOCATION;
+    case VERDICT_NO_STAPLE:
+        return EXAMINED_STAPLE;
+    case VERDICT_NAME_MISMATCH:
+    case VERDICT_EMAIL_MISMATCH:
+    case VERDICT_IP_MISMATCH:
+        return EXAMINED_NAMES;
+    case VERDICT_PIN_MISMATCH:
+        return EXAMINED_PINS;
+    }
+    return N_EXAMINED;
+}
+
+static bool fails_anywhere(const struct examination *e, bool need_ca)
+{
+    for (enum examined i = 0; i < N_EXAMINED; i++)
+        if (e->state[i] == EXAMINED_FAILS && (need_ca || i == EXAMINED_NAMES || i == EXAMINED_PINS))
+            return true;
+    return false;
+}
+
+/* The same that verify_chain says, fault for fault. */
+static void compare_examination(const struct row *r, const struct verdict *v,
+                                const struct examination *e)
+{
+    enum examined place = place_of(r->want, r->crl != NO_CRL);
+    assert_int_equal(fails_anywhere(e, !r->no_ca), r->want != VERDICT_OK);
+    for (enum examined i = 0; i < N_EXAMINED; i++)
+        assert_true(e->why[i][0] != '\0');
+    if (place == N_EXAMINED)
+        return;
+    if (e->state[place] != EXAMINED_FAILS || strcmp(e->why[place], v->sentence) != 0)
+        fail_msg("%s is \"%s\"\nwant \"%s\"", examined_word(place), e->why[place], v->sentence);
+}
+
 static void row_gets_its_verdict(void **state)
 {
     const struct row *r = *state;
@@ -1070,8 +1129,11 @@ static void row_gets_its_verdict(void **state)
     struct verify_rules rules = rules_of(r, &b);
     bool ok = verify_chain(r->anchors == TRUST_NULL ? NULL : &b.trust, &rules, &peer,
                            NOW + r->seconds, &verdict);
+    struct examination e = {0};
+    verify_examine(r->anchors == TRUST_NULL ? NULL : &b.trust, &rules, &peer, NOW + r->seconds, &e);
     clear(&b);
     compare(r, &verdict, ok);
+    compare_examination(r, &verdict, &e);
 }
 
 /* ---- more than a row can say ---- */

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "certs/tls.h"
+#include "protocols/memory.h"
+#include "proxy/generation.h"
+#include "proxy/log.h"
+#include "proxy/measure.h"
+#include "proxy/probe_command.h"
+#include "proxy/probe_report.h"
+#include "proxy/visit.h"
+#include "proxy/worker.h"
+
+static void keep_family(struct backends *b, int family)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        if (family != AF_UNSPEC && b->addresses[i].sa.ss_family != family)
+            continue;
+        b->addresses[n] = b->addresses[i];
+        b->entries[n++] = b->entries[i];
+    }
+    b->count = n;
+}
+
+static enum visit_result visit(const struct pool *pool, const struct backends *backends,
+                               const struct measure *m, const struct probe_command *w)
+{
+    struct visit v;
+    visit_run(&v, pool, backends, w->brief ? NULL : stdout);
+    if (v.result == VISIT_MET && w->days > 0 &&
+        probe_expires_within(&v, m, w->days, v.reason, sizeof v.reason))
+        v.result = VISIT_NOT_MET;
+    enum visit_result result = v.result;
+    if (!w->brief) {
+        probe_report_details(stdout, &v, m);
+        if (v.tap.lines > 0 || v.shook_hands)
+            putchar('\n');
+    }
+    probe_report_result(stdout, &v, m);
+    visit_finish(&v);
+    return result;
+}
+
+/* The gravest result of all addresses is the result. */
+static enum visit_result visit_all(const struct pool *pool, const struct measure *m,
+                                   const struct probe_command *w)
+{
+    enum visit_result worst = VISIT_MET;
+    for (size_t i = 0; i < pool->backends.count; i++) {
+        struct backends one = {.count = 1, .local = pool->backends.local};
+        one.addresses[0] = pool->backends.addresses[i];
+        one.entries[0] = pool->backends.entries[i];
+        if (!w->brief)
+            printf("%s%s\n", i > 0 ? "\n" : "", one.addresses[0].text);
+        enum visit_result result = visit(pool, &one, m, w);
+        worst = result > worst ? result : worst;
+    }
+    return worst;
+}
+
+/* In the jail there is nobody whom stdio could ask how to buffer; and whoever gets in there is not
+ * to read what is typed. */
+static void prepare_streams(void)
+{
+    static char buffer[BUFSIZ];
+    setvbuf(stdout, buffer, _IOLBF, sizeof buffer);
+    if (freopen("/dev/null", "r", stdin) == NULL)
+        (void)close(STDIN_FILENO);
+}
+
+static int go(struct generation *g, const struct probe_command *w)
+{
+    struct pool *p = &g->pools[0];
+    const struct oneshot kept = {.fd = -1,
+                                 .report_fd = -1,
+                                 .stop_fd = g->keys->stop_fds[1],
+                                 .spawner_stop_fd = -1,
+                                 .cancel_fd = -1};
+    struct measure *m = measures_create(p->service, p->destinations);
+    prepare_streams();
+    worker_enter_jail(p, &g->jail, &kept);
+    enum visit_result result = w->all ? visit_all(p, m, w) : visit(p, &p->backends, m, w);
+    measures_destroy(m, p->destinations->count);
+    return (int)result;
+}
+
+/* A name that cannot be looked up is a server that cannot be reached. */
+static bool find_addresses(const struct service *s, int family)
+{
+    static struct backends b; /* large */
+    char error[300];
+    if (!backends_resolve(&b, s, error, sizeof error)) {
+        printf("NO ANSWER: %s\n", error);
+        return false;
+    }
+    keep_family(&b, family);
+    if (b.count == 0)
+        printf("NO ANSWER: there is no address of this kind (-4, -6)\n");
+    return b.count > 0;
+}
+
+/* Takes the configuration. */
+static int probe(struct config *c, const struct probe_command *w)
+{
+    const struct common common = {
+        .notify_fd = -1, .cancel_fd = -1, .accuse_fd = -1, .single = true};
+    struct generation *g = NULL;
+    char error[1024];
+    if (tls_global_init(error, sizeof error))
+        g = generation_prepare(c, &common, error, sizeof error);
+    if (g == NULL || !generation_begin_keys(g, error, sizeof error) ||
+        !generation_finish_keys(g, error, sizeof error)) {
+        fprintf(stderr, "ehlock probe: %s\n", error);
+        generation_destroy(g, true);
+        return EX_CONFIG;
+    }
+    keep_family(&g->pools[0].backends, w->family);
+    int status = go(g, w);
+    fflush(stdout);
+    _exit(status); /* what is left goes with the process: it may no longer end its keeper */
+}
+
+int probe_run(int argc, char **argv)
+{
+    static const struct log_settings log = {
+        .level = LOG_WARNING, .facility = LOG_DAEMON, .ident = "ehlock", .to_stderr = true};
+    struct probe_command w;
+    int status = probe_command_parse(argc, argv, &w);
+    if (status != 0)
+        return status;
+    (void)log_open(&log);
+    struct config *c = memory_alloc(sizeof *c);
+    config_init(c);
+    status = probe_command_configure(c, &w);
+    if (status == 0 && !find_addresses(c->only, w.family))
+        status = VISIT_NO_ANSWER;
+    if (status == 0)
+        return probe(c, &w);
+    config_finish(c);
+    free(c);
+    return status;
+}

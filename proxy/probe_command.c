@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/probe_command.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+
+#include "proxy/address.h"
+#include "proxy/options.h"
+
+enum {
+    DESTINATION_MAX = 512,
+    DAYS_MAX = 3650,
+};
+static const char default_seconds[] = "30";
+
+static const char usage[] =
+    "usage: ehlock probe HOST[:PORT] [--protocol smtp|lmtp|none] [--implicit-tls]\n"
+    "                    [--level LEVEL] [--match NAME] [--pin PIN] [--CAfile FILE] [...]\n"
+    "       ehlock probe --config FILE --service SERVICE [HOST[:PORT]] [...]\n"
+    "  --protocol NAME    what is spoken (default smtp); none: nothing, TLS from the first byte\n"
+    "  --implicit-tls     TLS from the first byte (default port of smtp: 465)\n"
+    "  --level LEVEL      none, may, encrypt, fingerprint, verify or secure (default secure, or\n"
+    "                     fingerprint with --pin)\n"
+    "  --match NAME       name that the certificate has to have (default HOST); may be repeated\n"
+    "  --pin PIN          sha256:DIGEST or spki-sha256:DIGEST it has to have; may be repeated\n"
+    "  --CAfile FILE      authorities to trust (default: the system's)\n"
+    "  --config FILE, --service SERVICE\n"
+    "                     do what this service with client = yes does; HOST in place of connect\n"
+    "  --timeout SECONDS  for the connection, and for all until TLS (default 30)\n"
+    "  --days N           certificates that expire within N days do not meet the level\n"
+    "  --all              each address of HOST, not only the first that can be reached\n"
+    "  -4, -6             IPv4 or IPv6 addresses only\n"
+    "  --brief            print the one line with the result only\n"
+    "exit status: 0 the level is met, 1 it is not, 2 not reached or no answer, 64 usage,\n"
+    "             78 configuration\n";
+
+/* ---- the command line ---- */
+
+static bool say(struct probe_command *w, const struct probe_said *line)
+{
+    if (w->n_lines == PROBE_LINES_MAX)
+        return false;
+    w->lines[w->n_lines++] = *line;
+    return true;
+}
+
+static bool say_option(struct probe_command *w, const char *flag, const char *option,
+                       const char *value)
+{
+    return say(w, &(struct probe_said){.flag = flag, .option = option, .value = value});
+}
+
+static bool say_first(struct probe_command *w, const char *flag, const char *option,
+                      const char *value)
+{
+    return say(w, &(struct probe_said){
+                      .flag = flag, .option = option, .value = value, .before_section = true});
+}
+
+static bool read_days(const char *text, unsigned *days)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    *days = (unsigned)n;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && n <= DAYS_MAX;
+}
+
+static bool take_option(struct probe_command *w, int o)
+{
+    switch (o) {
+    case '4':
+        w->family = AF_INET;
+        return true;
+    case '6':
+        w->family = AF_INET6;
+        return true;
+    case 'a':
+        w->all = true;
+        return true;
+    case 'b':
+        w->brief = true;
+        return true;
+    case 'C':
+        return say_first(w, "--CAfile", "CAfile", optarg);
+    case 'c':
+        w->config = optarg;
+        return true;
+    case 'd':
+        return read_days(optarg, &w->days);
+    case 'i':
+        return say_option(w, "--implicit-tls", "implicitTls", "yes");
+    case 'l':
+        return say_option(w, "--level", "tlsLevel", optarg);
+    case 'm':
+        return say_first(w, "--match", "checkHost", optarg);
+    case 'p':
+        return say_option(w, "--pin", "verifyPeer", optarg);
+    case 'P':
+        w->protocol = optarg;
+        return strcasecmp(optarg, "none") == 0 || say_option(w, "--protocol", "protocol", optarg);
+    case 's':
+        w->service = optarg;
+        return true;
+    case 't':
+        w->seconds = optarg;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A line end would be one of the configuration. */
+static bool is_plain(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        for (const char *c = argv[i]; *c != '\0'; c++)
+            if ((unsigned char)*c < ' ' || *c == 0x7f)
+                return false;
+    return true;
+}
+
+static bool parse(int argc, char **argv, struct probe_command *w)
+{
+    static const struct option options[] = {
+        {"CAfile", required_argument, NULL, 'C'},   {"all", no_argument, NULL, 'a'},
+        {"brief", no_argument, NULL, 'b'},          {"days", required_argument, NULL, 'd'},
+        {"config", required_argument, NULL, 'c'},   {"help", no_argument, NULL, 'h'},
+        {"implicit-tls", no_argument, NULL, 'i'},   {"level", required_argument, NULL, 'l'},
+        {"match", required_argument, NULL, 'm'},    {"pin", required_argument, NULL, 'p'},
+        {"protocol", required_argument, NULL, 'P'}, {"service", required_argument, NULL, 's'},
+        {"timeout", required_argument, NULL, 't'},  {0}};
+    int o;
+    *w = (struct probe_command){.family = AF_UNSPEC};
+    while ((o = getopt_long(argc, argv, "46h", options, NULL)) != -1) {
+        if (o == 'h') {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        if (!take_option(w, o))
+            return false;
+    }
+    w->host = argv[optind];
+    return is_plain(argc, argv) && argc - optind <= 1;
+}
+
+/* What contradicts itself. False: it has been told. */
+static bool check(const struct probe_command *w)
+{
+    const char *wrong = NULL;
+    if ((w->config != NULL) != (w->service != NULL))
+        wrong = "--config FILE and --service SERVICE belong together";
+    else if (w->config == NULL && w->host == NULL)
+        wrong = "which host? write HOST[:PORT]";
+    if (wrong != NULL)
+        fprintf(stderr, "ehlock probe: %s\n", wrong);
+    else if (w->config != NULL && (w->n_lines > 0 || w->protocol != NULL))
+        fprintf(stderr, "ehlock probe: with --config it is for the service to say: leave %s out\n",
+                w->n_lines > 0 ? w->lines[0].flag : "--protocol");
+    else
+        return true;
+    return false;
+}
+
+int probe_command_parse(int argc, char **argv, struct probe_command *w)
+{
+    if (!parse(argc, argv, w)) {
+        fputs(usage, stderr);
+        return EX_USAGE;
+    }
+    return check(w) ? 0 : EX_USAGE;
+}
+
+/* ---- the service ---- */
+
+/* "--match:1: ..." stems from one option of the command, where lines have no number. Warnings are
+ * for --check. */
+static void complain(void *ctx, bool is_error, const char *sentence)
+{
+    const char *rest = strncmp(sentence, "--", 2) == 0 ? strstr(sentence, ":1: ") : NULL;
+    (void)ctx;
+    if (is_error)
+        fprintf(stderr, "ehlock probe: %.*s%s\n",
+                rest != NULL ? (int)(rest - sentence) : (int)strlen(sentence), sentence,
+                rest != NULL ? rest + 2 : "");
+}
+
+static bool add_line(struct config *c, const struct probe_said *s)
+{
+    char text[4096];
+    int n = snprintf(text, sizeof text, "%s = %s\n", s->option, s->value);
+    return n > 0 && (size_t)n < sizeof text && config_parse(c, text, (size_t)n, s->flag);
+}
+
+/* HOST, HOST:PORT, ADDRESS, [ADDRESS]:PORT or /path as `connect` has it. False: there is no port to
+ * take, which has been told. */
+static bool compose(const char *host, const struct protocol *p, bool implicit_tls, char *out,
+                    size_t size)
+{
+    size_t len = strlen(host);
+    unsigned port = p == NULL ? 0 : implicit_tls ? p->tls_port : p->port;
+    bool bare_v6 = strchr(host, ':') != NULL && address_is_literal(host);
+    bool has_port = !bare_v6 && strchr(host, ':') != NULL && host[len - 1] != ']';
+    int n;
+    if (host[0] == '/' || has_port)
+        n = snprintf(out, size, "%s", host);
+    else
+        n = snprintf(out, size, bare_v6 ? "[%s]:%u" : "%s:%u", host, port);
+    if (port == 0 && host[0] != '/' && !has_port)
+        fprintf(stderr, "ehlock probe: which port? write HOST:PORT\n");
+    else if (len == 0 || n < 0 || (size_t)n >= size)
+        fprintf(stderr, "ehlock probe: \"%.80s\" is not HOST[:PORT]\n", host);
+    else
+        return true;
+    return false;
+}
+
+static struct service *find_service(struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_services; i++)
+        if (strcasecmp(c->services[i].name, name) == 0 && c->services[i].client)
+            return &c->services[i];
+    fprintf(stderr, "ehlock probe: there is no service [%s] with client = yes in the file\n", name);
+    return NULL;
+}
+
+/* In place of whatever is there. */
+static bool set(struct service *s, const char *flag, const char *option, const char *value)
+{
+    const char *wrong = option_set(option_find(option), s, value, flag);
+    if (wrong != NULL)
+        fprintf(stderr, "ehlock probe: %s: %s %s\n", flag, option, wrong);
+    return wrong == NULL;
+}
+
+static bool set_seconds(struct service *s, const char *seconds)
+{
+    return set(s, "--timeout", "TIMEOUTconnect", seconds) &&
+           set(s, "--timeout", "TIMEOUThandshake", seconds) &&
+           set(s, "--timeout", "TIMEOUTbusy", seconds) &&
+           set(s, "--timeout", "TIMEOUTpretls", seconds);
+}
+
+static bool set_destination(struct service *s, const char *host)
+{
+    char destination[DESTINATION_MAX];
+    const struct protocol *p = s->protocol_name != NULL ? protocol_find(s->protocol_name) : NULL;
+    if (s->protocol_name != NULL && p == NULL) {
+        fprintf(stderr, "ehlock probe: the protocol %s is not known\n", s->protocol_name);
+        return false;
+    }
+    if (!compose(host, p, s->implicit_tls == IMPLICIT_YES, destination, sizeof destination))
+        return false;
+    s->connect.inherited = true; /* the next value replaces all */
+    return set(s, "HOST", "connect", destination);
+}
+
+static bool add_lines(struct config *c, const struct probe_command *w, bool before_section)
+{
+    bool ok = true;
+    for (size_t i = 0; i < w->n_lines; i++)
+        if (w->lines[i].before_section == before_section)
+            ok = add_line(c, &w->lines[i]) && ok;
+    return ok;
+}
+
+static bool write_service(struct config *c, const struct probe_command *w)
+{
+    static const struct probe_said client = {"command line", "client", "yes", false};
+    static const struct probe_said smtp = {"--protocol", "protocol", "smtp", false};
+    bool ok = add_lines(c, w, true);
+    ok = config_parse(c, "[probe]\n", 8, "command line") && ok;
+    ok = add_line(c, &client) && ok;
+    if (w->protocol == NULL)
+        ok = add_line(c, &smtp) && ok;
+    return add_lines(c, w, false) && ok;
+}
+
+int probe_command_configure(struct config *c, const struct probe_command *w)
+{
+    c->complain = complain;
+    c->no_accept = NO_ACCEPT_FINE;
+    if (w->config != NULL ? !config_read(c, w->config) : !write_service(c, w))
+        return EX_CONFIG;
+    struct service *s = w->config != NULL ? find_service(c, w->service) : &c->services[0];
+    if (s == NULL)
+        return EX_USAGE;
+    const char *seconds = w->seconds != NULL  ? w->seconds
+                          : w->config == NULL ? default_seconds
+                                              : NULL;
+    if ((seconds != NULL && !set_seconds(s, seconds)) ||
+        (w->host != NULL && !set_destination(s, w->host)))
+        return EX_USAGE;
+    c->only = s;
+    if (config_check(c))
+        return 0;
+    if (w->config == NULL)
+        fputs("ehlock probe: here tlsLevel is --level, checkHost is --match, verifyPeer is --pin, "
+              "and connect is HOST:PORT\n",
+              stderr);
+    return EX_CONFIG;
+}

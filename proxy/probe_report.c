@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/probe_report.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "certs/facts.h"
+
+/* ---- small things ---- */
+
+static void put(FILE *out, const char *text)
+{
+    tap_put_printable(out, text, strlen(text));
+}
+
+static void put_date(FILE *out, time_t t)
+{
+    struct tm tm;
+    char text[32];
+    if (t == (time_t)-1 || gmtime_r(&t, &tm) == NULL ||
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+        snprintf(text, sizeof text, "?");
+    fputs(text, out);
+}
+
+/* Certificates have been seen only where TLS came up. */
+static bool examine(const struct visit *v, const struct measure *measures, time_t when,
+                    struct examination *e)
+{
+    struct verify_bytes chain[TLS_PEER_CHAIN_MAX];
+    struct verify_peer peer;
+    if (!v->upstream.secured)
+        return false;
+    const struct measure *m = &measures[v->to - v->pool->destinations->items];
+    tls_get_peer(v->upstream.tls, chain, &peer);
+    (void)verify_examine(m->trust, &m->rules, &peer, when, e);
+    return true;
+}
+
+/* ---- TLS and certificates ---- */
+
+static void report_tls(FILE *out, const struct tls *tls)
+{
+    struct tls_info i;
+    tls_get_info(tls, &i);
+    fprintf(out, "\nTLS: %s, cipher %s, group %s, signature %s, name asked for ", i.version,
+            i.cipher, i.group, i.signature);
+    put(out, i.sni);
+    putc('\n', out);
+}
+
+static void report_certificate(FILE *out, const struct verify_bytes *der, size_t n, size_t of)
+{
+    struct certificate_facts f;
+    fprintf(out, "\ncertificate %zu of %zu\n", n, of);
+    if (!certificate_facts_read(der, &f)) {
+        fputs("  cannot be read\n", out);
+        return;
+    }
+    fprintf(out, "  subject  %s\n  names    %s\n  issuer   %s\n  valid    ", f.subject, f.names,
+            f.issuer);
+    put_date(out, f.from);
+    fputs(" to ", out);
+    put_date(out, f.until);
+    if (f.until < time(NULL))
+        fputs(" (expired)\n", out);
+    else
+        fprintf(out, " (%ld days left)\n", (long)((f.until - time(NULL)) / 86400));
+    fprintf(out, "  key      %s, %u bits; signed with %s\n", f.key, f.key_bits, f.signature);
+    fprintf(out, "  pin      sha256:%s\n  pin      spki-sha256:%s\n", f.sha256, f.spki_sha256);
+}
+
+static void report_certificates(FILE *out, const struct tls *tls)
+{
+    struct verify_bytes chain[TLS_PEER_CHAIN_MAX];
+    struct verify_peer peer;
+    tls_get_peer(tls, chain, &peer);
+    for (size_t i = 0; i < peer.n_chain; i++)
+        report_certificate(out, &chain[i], i + 1, peer.n_chain);
+}
+
+/* ---- checks and levels ---- */
+
+static void report_checks(FILE *out, const struct examination *e, const struct measure *m)
+{
+    static const char *const words[] = {
+        [EXAMINED_PASSES] = "pass", [EXAMINED_FAILS] = "FAIL", [EXAMINED_NOT] = "-"};
+    putc('\n', out);
+    for (enum examined i = 0; i < N_EXAMINED; i++)
+        fprintf(out, "%-4s  %-10s  %s\n", words[e->state[i]], examined_word(i), e->why[i]);
+    if (m->trust == NULL) {
+        fputs("      nobody is trusted: ", out);
+        put(out, m->no_trust);
+        putc('\n', out);
+    }
+}
+
+static void report_levels(FILE *out, const struct examination *e)
+{
+    fputs("\nlevels that it satisfies:", out);
+    for (enum server_level l = LEVEL_NONE; l <= LEVEL_SECURE; l++)
+        if (measure_satisfies(e, l))
+            fprintf(out, " %s", server_level_word(l));
+    putc('\n', out);
+}
+
+void probe_report_details(FILE *out, const struct visit *v, const struct measure *m)
+{
+    struct examination e;
+    if (!examine(v, m, time(NULL), &e))
+        return;
+    report_tls(out, v->upstream.tls);
+    report_certificates(out, v->upstream.tls);
+    report_checks(out, &e, &m[v->to - v->pool->destinations->items]);
+    report_levels(out, &e);
+}
+
+/* ---- the one line ---- */
+
+bool probe_expires_within(const struct visit *v, const struct measure *m, unsigned days, char *why,
+                          size_t size)
+{
+    struct examination e;
+    if (!examine(v, m, time(NULL) + (time_t)days * 86400, &e) ||
+        e.state[EXAMINED_VALIDITY] == EXAMINED_PASSES)
+        return false;
+    snprintf(why, size, "in %u days it will be so: %.400s", days, e.why[EXAMINED_VALIDITY]);
+    return true;
+}
+
+static void put_tls(FILE *out, const struct visit *v, const struct examination *e)
+{
+    struct tls_info i;
+    tls_get_info(v->upstream.tls, &i);
+    fprintf(out, ", %s, %s, highest level %s, %s %s", i.version, i.cipher,
+            server_level_word(measure_level(e)),
+            e->state[EXAMINED_VALIDITY] == EXAMINED_PASSES ? "valid" : "but",
+            e->why[EXAMINED_VALIDITY]);
+}
+
+/* Nothing is known of a server that did not answer, and little of one that nobody asked for TLS. */
+static void put_facts(FILE *out, const struct visit *v, const struct measure *m)
+{
+    struct examination e;
+    enum server_level level = v->to->demand->level;
+    fprintf(out, "level %s", server_level_word(level));
+    if (examine(v, m, time(NULL), &e))
+        put_tls(out, v, &e);
+    else if (level == LEVEL_NONE)
+        fputs(", TLS is not asked for", out);
+    else if (v->result != VISIT_NO_ANSWER)
+        fprintf(out, ", no TLS, highest level %s", server_level_word(LEVEL_MAY));
+}
+
+void probe_report_result(FILE *out, const struct visit *v, const struct measure *m)
+{
+    static const char *const words[] = {
+        [VISIT_MET] = "met", [VISIT_NOT_MET] = "NOT MET", [VISIT_NO_ANSWER] = "NO ANSWER"};
+    fprintf(out, "%s: ", words[v->result]);
+    if (v->to != NULL) {
+        put(out, v->to->name);
+        fprintf(out, " (%s): ", v->address->text);
+        put_facts(out, v, m);
+    }
+    if (v->reason[0] != '\0') {
+        fputs(v->to != NULL ? ": " : "", out);
+        put(out, v->reason);
+    }
+    putc('\n', out);
+}

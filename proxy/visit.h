@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * One session of a service with client = yes without a client: up to the point where a client would
+ * be served, by the very code of a session (backend.h, upstream.h, the protocol's `request`), and
+ * then goodbye. In the place of the client is a visitor, who says what the protocol's `visit` says.
+ */
+#ifndef PROXY_VISIT_H
+#define PROXY_VISIT_H
+
+#include "proxy/pool.h"
+#include "proxy/tap.h"
+#include "proxy/upstream.h"
+
+/* In the order of their gravity, which is that of the exit status. */
+enum visit_result {
+    VISIT_MET,       /* a client would be served: all that is demanded is there */
+    VISIT_NOT_MET,   /* the server has answered, and is not what is demanded */
+    VISIT_NO_ANSWER, /* not reached, silent, gone, or not of this protocol */
+};
+
+struct visit {
+    const struct pool *pool;
+    const struct backends *backends; /* all that are tried, in this order */
+    struct tap tap;
+
+    enum visit_result result;
+    char reason[512]; /* not yet printable; with VISIT_MET it says why something is not as usual */
+    const struct address *address; /* that was reached; NULL: none */
+    const struct destination *to;  /* what it was; NULL: none was reached */
+    struct upstream upstream;      /* its `tls` is there until visit_finish, if TLS came up */
+    struct policy policy;
+    struct dialogue dialogue;
+    struct wire client, backend;
+    int client_fds[2], backend_fd; /* [0] is the visitor's end; -1: none */
+    bool asked, left; /* the visitor was asked for its first words, and has said its last ones */
+    enum tls_outcome outcome;
+    bool shook_hands; /* `outcome` is set */
+};
+
+/* Goes there and comes back. `out`: where the dialogue is shown (NULL: nowhere). Each step has the
+ * deadlines of the service. */
+void visit_run(struct visit *v, const struct pool *pool, const struct backends *backends,
+               FILE *out);
+void visit_finish(struct visit *v);
+
+#endif

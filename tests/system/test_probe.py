@@ -1,0 +1,493 @@
+# SPDX-License-Identifier: ISC
+"""ehlock probe: what it says of a server, and its exit status."""
+
+import re
+import ssl
+from pathlib import Path
+
+import ehlock
+import net
+import pytest
+from backend import Backend, ScriptedBackend
+from ehlock import global_part, section
+from pki import NAME, openssl, pin_of
+from tls_server import GO_AHEAD, TlsServer
+
+MET, NOT_MET, NO_ANSWER, USAGE, CONFIG = 0, 1, 2, 64, 78
+PRINTABLE = re.compile(r"[\n -~]*")
+
+
+@pytest.fixture(autouse=True)
+def authority(pki):
+    probe.authority = pki.ca
+
+
+def probe(server, *args, by="localhost", system=False, timeout=net.DEADLINE):
+    """Runs it; a server in place of HOST:PORT. Whatever it prints is printable. It trusts the
+    authority of the tests, which is also read faster than the system's store."""
+    where = f"{by}:{server.address[1]}" if hasattr(server, "address") else server
+    if not system and "--config" not in args and "--CAfile" not in args:
+        args = (*args, "--CAfile", probe.authority)
+    done = ehlock.run("probe", *([where] if where else []), *args, timeout=timeout)
+    assert PRINTABLE.fullmatch(done.stdout + done.stderr), ascii(done.stdout + done.stderr)
+    return done
+
+
+def result(done):
+    return done.stdout.splitlines()[-1]
+
+
+def checks(done):
+    """check -> (state, why)"""
+    return {m[2]: (m[1], m[3]) for m in re.finditer(
+        r"^(pass|FAIL|-) +(chain|purpose|validity|names|revocation|staple|pins) +(.*)$",
+        done.stdout, re.M)}
+
+
+def failing(done):
+    return {name for name, (state, _) in checks(done).items() if state == "FAIL"}
+
+
+def levels(done):
+    return re.search(r"^levels that it satisfies: (.*)$", done.stdout, re.M)[1].split()
+
+
+def dialogue(done):
+    return [line for line in done.stdout.splitlines() if line[:3] in ("C: ", "S: ", "   ")]
+
+
+# -- a good server
+
+def test_good_server_is_told_whole(pki):
+    with TlsServer(pki.chained) as server:
+        done = probe(server, "--match", NAME)
+        session = server.ended()
+    assert done.returncode == MET, done.stdout + done.stderr
+    lines = dialogue(done)
+    hello = next(line for line in lines if line.startswith("C: EHLO "))
+    tls = lines.index("   (TLS from here)")
+    assert lines[:2] == ["S: 220 server.example.org ESMTP secret-greeting", hello]
+    assert lines[tls - 3:tls + 2] == ["S: 250 STARTTLS", "C: STARTTLS", "S: 220 2.0.0 ready",
+                                      "   (TLS from here)", hello]
+    assert lines[-2:] == ["C: QUIT", "S: 221 2.0.0 bye"]
+    assert [command.split()[0] for command in session.commands] == [b"EHLO", b"STARTTLS", b"EHLO",
+                                                                   b"QUIT"]
+    assert session.sni == "localhost"
+    assert re.search(r"^TLS: TLS1\.3, cipher \S+, group X25519, ", done.stdout, re.M)
+    assert "certificate 2 of 2\n  subject  CN=Test Intermediate\n" in done.stdout
+    assert f"  pin      {pin_of(pki.chained)}\n" in done.stdout
+    assert f"  pin      {pin_of(pki.chained, True)}\n" in done.stdout
+    assert not failing(done) and len(checks(done)) == 7
+    assert checks(done)["chain"] == ("pass", "leads to CN=Test Authority, who is trusted")
+    assert checks(done)["names"] == ("pass", f"is for {NAME}")
+    assert levels(done) == ["none", "may", "encrypt", "verify", "secure"]
+    assert result(done).startswith(f"met: localhost:{server.address[1]} (127.0.0.1:")
+
+
+def test_default_is_secure_with_the_name_of_the_host(pki):
+    with TlsServer(pki.ecdsa) as server:
+        done = probe(server)
+        assert done.returncode == MET and "level secure," in result(done)
+        done = probe(server, system=True)   # whose store has nobody of ours
+        if Path("/etc/ssl/certs/ca-certificates.crt").exists():
+            assert done.returncode == NOT_MET and failing(done) == {"chain"}
+        else:
+            assert done.returncode == CONFIG and "store of CA certificates" in done.stderr
+
+
+def test_pins_that_are_printed_can_be_pasted(pki):
+    with TlsServer(pki.lonely) as server:
+        shown = probe(server, "--level", "encrypt").stdout
+        pins = re.findall(r"^  pin +(\S+)$", shown, re.M)
+        assert len(pins) == 2
+        for pin in pins:
+            done = probe(server, "--pin", pin)
+            assert done.returncode == MET, done.stdout
+            assert "level fingerprint," in result(done)
+            assert levels(done)[-1] == "fingerprint"
+
+
+# -- servers that are not what is demanded
+
+@pytest.mark.parametrize("leaf, fails, word, highest", [
+    ("expired", {"validity"}, "certificate-expired", "encrypt"),
+    ("second", {"names"}, "certificate-host-mismatch", "encrypt"),
+    ("lonely", {"chain", "names"}, "certificate-not-trusted", "encrypt"),
+    ("foreign", {"chain"}, "certificate-not-trusted", "encrypt"),
+])
+def test_defect_has_a_line_of_its_own(pki, leaf, fails, word, highest):
+    with TlsServer(getattr(pki, leaf)) as server:
+        done = probe(server, "--match", NAME)
+        assert done.returncode == NOT_MET
+        assert failing(done) == fails
+        assert result(done).startswith("NOT MET: ") and f": {word}: " in result(done)
+        assert f"highest level {highest}" in result(done)
+        assert dialogue(done)[-2:] == ["   (TLS from here)", "C: QUIT"]
+        assert server.secret(server.ended()) == b"QUIT\r\n"
+        done = probe(server, "--match", NAME, "--level", "encrypt")
+        assert done.returncode == MET and failing(done) == fails
+
+
+def test_all_faults_are_told_at_once(pki):
+    leaf = pki.issue("all-faults", ["else.example.org"], expired=True, foreign=True)
+    with TlsServer(leaf) as server:
+        done = probe(server, "--match", NAME, "--level", "secure", "--pin",
+                     pin_of(pki.rsa))
+    assert failing(done) == {"chain", "validity", "names", "pins"}
+
+
+def test_wrong_purpose(pki):
+    leaf = pki.issue("for-clients", ["localhost"], usage="clientAuth")
+    with TlsServer(leaf) as server:
+        done = probe(server)
+    assert done.returncode == NOT_MET and failing(done) == {"purpose"}
+    assert checks(done)["chain"][0] == "pass"
+
+
+@pytest.mark.parametrize("level, status", [("encrypt", NOT_MET), ("may", MET), ("none", MET)])
+def test_server_without_starttls(pki, level, status):
+    with Backend(keywords=["SIZE 1000"], replies={"STARTTLS": b"502 5.5.1 what?\r\n"}) as server:
+        done = probe(server, "--level", level)
+        assert done.returncode == status
+        assert ("C: STARTTLS" in dialogue(done)) == (level == "encrypt")
+        assert dialogue(done)[-2:] == (["S: 502 5.5.1 what?", "C: QUIT"] if status else
+                                       ["C: QUIT", "S: 221 2.0.0 bye"])
+        assert ("starttls-not-supported" in result(done)) == bool(status)
+        facts = ", TLS is not asked for" if level == "none" else ", no TLS, highest level may"
+        assert f": level {level}{facts}" in result(done)
+
+
+@pytest.mark.parametrize("trouble, words", [
+    ({"answer": b"454 4.7.0 not now\r\n"}, "backend refuses STARTTLS: 454 4.7.0 not now"),
+    ({"vanishes": True}, "validation-failure: TLS handshake failed: server closed"),
+    ({"answer": GO_AHEAD + b"250 injected\r\n"}, "validation-failure: TLS handshake failed: "),
+])
+def test_refused_handshake_is_not_met(pki, trouble, words):
+    with TlsServer(pki.ecdsa, **trouble) as server:
+        done = probe(server)
+    assert done.returncode == NOT_MET and words in result(done)
+    assert not checks(done)
+
+
+def test_handshake_that_fails_is_told_where_it_happened(pki):
+    with TlsServer(pki.ecdsa, vanishes=True) as server:
+        done = probe(server)
+    assert dialogue(done)[-1] == "   (the TLS handshake has failed)"
+
+
+# -- no answer
+
+def test_closed_port():
+    done = probe(f"127.0.0.1:{net.free_port()}", "--level", "may")
+    assert done.returncode == NO_ANSWER
+    assert result(done).startswith("NO ANSWER: ") and "Connection refused" in result(done)
+
+
+def test_name_that_does_not_exist():
+    done = probe("no-such-host.invalid", "--level", "may")
+    assert done.returncode == NO_ANSWER and "no-such-host.invalid" in result(done)
+
+
+SCENES = {
+    "silent": lambda peer: peer.read_to_end(),
+    "silent-after-greeting": lambda peer: (peer.send(b"220 hi\r\n"), peer.read_to_end()),
+    "half-a-greeting": lambda peer: (peer.send(b"220-hi\r\n220"), peer.read_to_end()),
+    "silent-in-the-handshake": lambda peer: (
+        peer.send(b"220 hi\r\n"), peer.read_line(), peer.send(b"250-hi\r\n250 STARTTLS\r\n"),
+        peer.read_line(), peer.send(b"220 go\r\n"), peer.read_to_end()),
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_silent_server_is_left_at_the_deadline(scene):
+    with ScriptedBackend(SCENES[scene]) as server:
+        done = probe(server, "--level", "encrypt", "--timeout", 1)
+    assert done.returncode == NO_ANSWER and "took too long" in result(done)
+
+
+@pytest.mark.parametrize("said, words", [
+    (b"", "closed the connection"),
+    (b"554 5.3.2 no service\r\n", "backend gives no service: 554 5.3.2 no service"),
+    (b"+OK POP3 ready\r\n", "not an SMTP reply"),
+    (b"x" * 100000, "too long"),
+])
+def test_what_is_no_answer(said, words):
+    with ScriptedBackend(lambda peer: (peer.send(said), said and peer.read_line())) as server:
+        done = probe(server, "--level", "encrypt")
+    assert done.returncode == NO_ANSWER and words in result(done)
+    assert "while reading the backend's greeting" in result(done)
+
+
+def test_server_that_vanishes_under_tls(pki):
+    """TLS was good, and is told; but nobody would be served."""
+    def vanish(session, line):
+        if session.tls:
+            raise ConnectionError("vanished")
+        return b"250-hi\r\n250 STARTTLS\r\n"
+    with TlsServer(pki.ecdsa, replies={"EHLO": vanish}) as server:
+        done = probe(server)
+    assert done.returncode == NO_ANSWER and "while relaying EHLO" in result(done)
+    assert levels(done)[-1] == "secure" and "highest level secure" in result(done)
+
+
+def test_one_of_two_addresses_that_is_dead(pki):
+    """localhost is ::1 as well on most machines; a destination of two addresses is made certain."""
+    dead = net.free_port()
+    with TlsServer(pki.ecdsa) as server:
+        text = global_part() + section(
+            "out", accept=f"127.0.0.1:{net.free_port()}", client=True, protocol="smtp",
+            connect=[f"localhost:{dead}", f"localhost:{server.address[1]}"], CAfile=pki.ca)
+        path = pki.dir / "two.conf"
+        path.write_text(text)
+        args = ["--config", path, "--service", "out", "-4"]
+        done = probe(None, *args)
+        assert done.returncode == MET and f"met: localhost:{server.address[1]} " in result(done)
+        done = probe(None, *args, "--all")
+        assert done.returncode == NO_ANSWER
+        assert [line.split(":")[0] for line in done.stdout.splitlines()
+                if re.match(r"(met|NOT MET|NO ANSWER): ", line)] == ["NO ANSWER", "met"]
+        assert f"\n127.0.0.1:{server.address[1]}\n" in done.stdout
+
+
+def test_family(pki):
+    with TlsServer(pki.ecdsa) as server:
+        done = probe(server, "--match", NAME, "-6", by="127.0.0.1")
+        assert done.returncode == NO_ANSWER and "-6" in result(done)
+        assert probe(server, "--match", NAME, "-4",
+                     by="127.0.0.1").returncode == MET
+    with TlsServer(pki.ecdsa, address=("::1", net.free_port("::1"))) as server:
+        done = probe(server, "--match", NAME, by="[::1]")
+        assert done.returncode == MET and "([::1]:" in result(done)
+
+
+# -- hostile servers
+
+def test_escape_sequences_do_not_reach_the_terminal(pki):
+    evil = "\x1b[2J\x1b]0;x\x07\u009b31m"
+    cert, key = pki.dir / "evil.pem", pki.dir / "evil-key.pem"
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
+    openssl("req", "-x509", "-new", "-key", key, "-utf8", "-subj", f"/CN=a{evil}b", "-days",
+            "9", "-addext", "subjectAltName=DNS:mx\x1b[2J.example.org", "-out", cert)
+    leaf = type(pki.lonely)(cert, key, [])
+    with TlsServer(leaf) as server:
+        server.greeting = f"220 {evil}\r\n".encode()
+        server.replies["QUIT"] = f"221 {evil}\r\n".encode()
+        done = probe(server, "--level", "encrypt")      # which looks at every byte
+    assert done.returncode == MET
+    assert r"S: 220 \x1b[2J\x1b]0;x\x07\xc2\x9b31m" in done.stdout
+    assert r"S: 221 \x1b[2J\x1b]0;x\x07\xc2\x9b31m" in done.stdout
+    assert "names    mx?[2J.example.org" in done.stdout
+
+
+def test_words_of_the_server_in_the_result_are_escaped():
+    with ScriptedBackend(lambda peer: (peer.send(b"554 \x1b[31mred\x85\r\n"),
+                                       peer.read_line())) as server:
+        done = probe(server, "--level", "encrypt")
+    assert r"554 \x1b[31mred\x85" in result(done)
+
+
+def test_endless_talk_is_cut(pki):
+    def scene(peer):
+        peer.send(b"220-" + b"a" * 3000 + b"\r\n" + b"220-b\r\n" * 5000 + b"220 c\r\n")
+        peer.read_to_end()
+    with ScriptedBackend(scene) as server:
+        done = probe(server, "--level", "encrypt", "--timeout", 1)
+    assert done.returncode == NO_ANSWER
+    assert len(done.stdout) < 8000 and done.stdout.count("(more is not shown)") == 1
+
+
+def test_answers_in_single_bytes(pki):
+    def scene(peer):
+        for text in (b"220 hi there\r\n", b"250-hi\r\n250 SIZE\r\n", b"502 no\r\n"):
+            for byte in text:
+                peer.send(bytes([byte]))
+            peer.read_line()
+    with ScriptedBackend(scene) as server:
+        done = probe(server, "--level", "encrypt")
+    assert done.returncode == NOT_MET
+    assert dialogue(done)[0] == "S: 220 hi there" and "S: 250-hi" in dialogue(done)
+
+
+# -- a service of a configuration
+
+def write_config(tmp_path, pki, server, **options):
+    path = tmp_path / "services.conf"
+    path.write_text(global_part(hostname="proxy.example.org") + section(
+        "in", accept=f"127.0.0.1:{net.free_port()}", connect="127.0.0.1:10025", protocol="smtp",
+        cert=pki.ecdsa.cert, key=pki.ecdsa.key) + section("out", **{
+            "accept": f"127.0.0.1:{net.free_port()}", "client": True, "protocol": "smtp",
+            "connect": f"localhost:{server.address[1]}", "CAfile": pki.ca, **options}))
+    return path
+
+
+def test_policy_of_the_service_decides(pki, tmp_path):
+    with TlsServer(pki.lonely) as server:
+        port = server.address[1]
+        path = write_config(tmp_path, pki, server, tlsPolicy=[
+            f"/^localhost:{port}$/ encrypt", f"/^127/ fingerprint pin={pin_of(pki.lonely)}",
+            f"/^ip6-localhost/ fingerprint pin={pin_of(pki.rsa)}"])
+        args = ["--config", path, "--service", "OUT"]
+        done = probe(None, *args)
+        assert done.returncode == MET and "level encrypt," in result(done), done.stderr
+        assert "C: EHLO proxy.example.org" in dialogue(done)
+        done = probe(server, *args, by="127.0.0.1")
+        assert done.returncode == MET and "level fingerprint," in result(done)
+        done = probe(server, *args, by="127.0.0.2")
+        assert done.returncode == NO_ANSWER     # nobody listens there; the rule would be the same
+        path.write_text(path.read_text().replace(f"/^localhost:{port}$/ encrypt",
+                                                 "/^elsewhere/ encrypt"))
+        done = probe(None, *args)
+        assert done.returncode == NOT_MET and "level secure," in result(done)
+
+
+def test_version_that_the_server_does_not_have(pki, tmp_path):
+    with TlsServer(pki.ecdsa, maximum=ssl.TLSVersion.TLSv1_2) as server:
+        path = write_config(tmp_path, pki, server, tlsPolicy="/./ secure minimum=TLS1.3")
+        done = probe(None, "--config", path, "--service", "out")
+        assert done.returncode == NOT_MET
+        assert "TLS handshake failed: server sent the alert" in result(done)
+
+
+def test_service_shows_its_certificate(pki, tmp_path):
+    with TlsServer(pki.ecdsa, client_ca=pki.ca) as server:
+        path = write_config(tmp_path, pki, server, cert=pki.second.cert, key=pki.second.key)
+        done = probe(None, "--config", path, "--service", "out")
+        assert done.returncode == MET, done.stdout + done.stderr
+        names = server.ended().peer_certificate["subjectAltName"]
+        assert ("DNS", "mail.example.net") in names
+
+
+def test_fall_back_of_the_service_is_met_in_clear(pki, tmp_path):
+    with TlsServer(pki.ecdsa, vanishes=True) as server:
+        path = write_config(tmp_path, pki, server, tlsLevel="may", fallBack=True, CAfile=None)
+        done = probe(None, "--config", path, "--service", "out")
+        assert done.returncode == MET
+        assert ", no TLS, highest level may: validation-failure: TLS hand" in result(done)
+        lines = dialogue(done)
+        assert "   (another connection)" in lines and lines[-1] == "S: 221 2.0.0 bye"
+        assert len(server.sessions) == 2
+
+
+def test_service_with_a_header_sends_one(pki, tmp_path):
+    def scene(peer):
+        peer.events["header"] = peer.read_line()
+        peer.send(b"554 seen\r\n")
+        peer.read_line()
+    with ScriptedBackend(scene) as server:
+        path = write_config(tmp_path, pki, server, identity="proxy")
+        probe(None, "--config", path, "--service", "out")
+        assert re.fullmatch(rb"PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 \d+ %d\r\n" % server.address[1],
+                            server.ended().events["header"])
+
+
+def test_revoked(pki, tmp_path):
+    with TlsServer(pki.ecdsa) as server:
+        path = write_config(tmp_path, pki, server, CRLfile=pki.crl("probe", pki.ecdsa))
+        done = probe(None, "--config", path, "--service", "out")
+        assert done.returncode == NOT_MET and failing(done) == {"revocation"}
+        path.write_text(path.read_text().replace("probe.crl", "probe-none.crl"))
+        pki.crl("probe-none", pki.rsa)
+        done = probe(None, "--config", path, "--service", "out")
+        assert done.returncode == MET and checks(done)["revocation"][0] == "pass"
+
+
+# -- TLS from the first byte, and no protocol
+
+def test_implicit_tls(pki):
+    with TlsServer(pki.ecdsa, implicit=True) as server:
+        done = probe(server, "--implicit-tls")
+        assert done.returncode == MET
+        assert dialogue(done)[:2] == ["   (TLS from here)",
+                                      "S: 220 server.example.org ESMTP secret-greeting"]
+        done = probe(server, "--implicit-tls", "--CAfile", pki.other_ca)
+        assert done.returncode == NOT_MET and "certificate-not-trusted" in result(done)
+        assert server.secret(server.ended(1)) == b""
+    with TlsServer(pki.ecdsa) as server:
+        done = probe(server, "--implicit-tls")
+        assert done.returncode == NOT_MET and "validation-failure" in result(done)
+
+
+def test_server_of_any_protocol_that_begins_with_tls(pki):
+    with TlsServer(pki.ecdsa, implicit=True) as server:
+        server.greeting = b"+OK POP3 server ready\r\n"
+        done = probe(server, "--protocol", "none")
+        assert done.returncode == MET and levels(done)[-1] == "secure"
+        assert server.secret(server.ended()) == b""
+
+
+def test_lmtp(pki):
+    with TlsServer(pki.ecdsa, lmtp=True) as server:
+        server.replies["LHLO"] = server.replies["EHLO"]
+        done = probe(server, "--protocol", "lmtp")
+    assert done.returncode == MET
+    assert [line[3:7] for line in dialogue(done) if line[:2] == "C:"] == ["LHLO", "STAR", "LHLO",
+                                                                          "QUIT"]
+
+
+def test_unix_socket(pki, public_dir):
+    with TlsServer(pki.ecdsa, address=str(public_dir / "socket")) as server:
+        done = probe(server.address, "--match", NAME)
+        assert done.returncode == MET, done.stdout + done.stderr
+        assert result(done).startswith(f"met: {server.address} ({server.address}): ")
+
+
+# -- monitoring, and the command line
+
+def test_brief_is_one_line(pki):
+    with TlsServer(pki.ecdsa) as server:
+        done = probe(server, "--brief")
+        assert done.returncode == MET
+        assert re.fullmatch(r"met: localhost:\d+ \(127\.0\.0\.1:\d+\): level secure, TLS1\.3, "
+                            r"\S+, highest level secure, valid until .* UTC, 19 days from now\n",
+                            done.stdout)
+    done = probe(server, "--brief")
+    assert done.returncode == NO_ANSWER and len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("days, status", [(18, MET), (21, NOT_MET)])
+def test_certificate_that_expires_soon(pki, days, status):
+    with TlsServer(pki.ecdsa) as server:
+        done = probe(server, "--brief", "--days", days)
+        assert done.returncode == status
+        assert ("in 21 days it will be so: " in done.stdout) == bool(status)
+
+
+@pytest.mark.parametrize("args, status, words", [
+    ([], USAGE, "which host?"),
+    (["a", "b"], USAGE, "usage: "),
+    (["a", "--nonsense"], USAGE, "usage: "),
+    (["a", "--days", "soon"], USAGE, "usage: "),
+    (["a", "--timeout", "0"], USAGE, "--timeout: TIMEOUTconnect must be"),
+    (["a", "--match", "x\ntlsLevel = none"], USAGE, "usage: "),
+    (["a", "--config", "/etc/x.conf"], USAGE, "belong together"),
+    (["a", "--config", "/etc/x.conf", "--service", "s", "--level", "may"], USAGE,
+     "for the service to say: leave --level out"),
+    (["a", "--protocol", "lmtp", "--implicit-tls"], USAGE, "which port?"),
+    (["a", "--protocol", "none"], USAGE, "which port?"),
+    (["a", "--protocol", "gopher"], USAGE, "gopher"),
+    (["a", "--level", "best"], CONFIG, "--level: tlsLevel "),
+    (["a", "--pin", "12"], CONFIG, "--pin: verifyPeer: "),
+    (["a", "--level", "may", "--pin", "sha256:" + "ab" * 32], CONFIG,
+     "--pin: verifyPeer means nothing"),
+    (["a", "--level", "may", "--level", "none"], CONFIG, "--level: tlsLevel is given twice"),
+    (["192.0.2.1"], CONFIG, "checkHost is --match"),
+    (["a", "--CAfile", "/nonexistent/ca.pem"], CONFIG, "--CAfile: CAfile: cannot read"),
+    (["--config", "/nonexistent/x.conf", "--service", "s"], CONFIG, "cannot read /nonexistent"),
+])
+def test_command_that_cannot_be(args, status, words):
+    done = ehlock.run("probe", *args)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert words in done.stderr and done.stdout == ""
+
+
+def test_service_that_is_none(pki, tmp_path):
+    with Backend() as server:
+        path = write_config(tmp_path, pki, server)
+        for name in ("in", "nobody"):
+            done = probe(None, "--config", path, "--service", name)
+            assert done.returncode == USAGE and "no service" in done.stderr
+
+
+def test_help():
+    done = ehlock.run("probe", "--help")
+    assert done.returncode == 0 and "--brief" in done.stdout
