@@ -95,7 +95,7 @@ static void read_pins(struct config *c, const struct service *s, struct client_d
         if (wrong == NULL)
             d->rules.n_pins++;
         else
-            config_error(c, v->where, "verifyPeer: \"%.100s\" %s", v->text, wrong);
+            config_error(c, v->where, "verifyPeer: \"%.100s\" is not a pin: %s", v->text, wrong);
     }
 }
 
