@@ -196,6 +196,8 @@ static const struct error_case {
     {"name to check without a question", B(S "checkHost = a.example\n"),
      "test.conf:6: ", "checkHost means nothing with verifyClient = no"},
     {"pin without a question", B(S PIN), "test.conf:6: ", "verifyPeer means nothing"},
+    {"rule about certificates without a question", B(S "clientRule = /^name:a$/ refuse\n"),
+     "test.conf:6: ", "write verifyClient = ask or require"},
     {"relayAs without a question", B(S "relayAs = /a/ b\n"),
      "test.conf:6: ", "relayAs means nothing"},
     {"verify = 1", B(S "verify = 1\n"), "test.conf:6: ", "write verifyClient = ask"},
