@@ -11,6 +11,9 @@ from backend import Backend, ScriptedBackend
 from smtp_client import Client, context
 from xclient import AGAIN, OFFER, attributes, xclient_backend
 
+# Without them a backend would go on with the names of this machine.
+NAMELESS = {"NAME": "[UNAVAILABLE]", "REVERSE_NAME": "[UNAVAILABLE]"}
+
 
 @pytest.fixture
 def told():
@@ -35,7 +38,7 @@ def test_client_is_announced_before_it_is_greeted(told, wrap):
     commands = told.ended().commands
     assert commands[0] == b"EHLO proxy.example.org"
     assert attributes(commands[1]) == {"ADDR": "127.0.0.5", "PORT": str(port), "DESTADDR": "127.0.0.1",
-                                       "DESTPORT": str(proxy.address[1])}
+                                       "DESTPORT": str(proxy.address[1]), **NAMELESS}
     assert commands[2] == b"EHLO client.example.org"
     assert len(told.messages) == 1
     assert proxy.summary()["outcome"] == "done"
@@ -57,7 +60,8 @@ def test_client_of_a_balancer_is_announced(told, wrap):
         client.greeting = client.read_reply()
         deliver(client)
     assert attributes(told.ended().commands[1]) == {
-        "ADDR": "198.51.100.7", "PORT": "4444", "DESTADDR": "192.0.2.200", "DESTPORT": "25"}
+        "ADDR": "198.51.100.7", "PORT": "4444", "DESTADDR": "192.0.2.200", "DESTPORT": "25",
+        **NAMELESS}
 
 
 def test_only_what_is_offered_is_said(wrap):
@@ -65,7 +69,7 @@ def test_only_what_is_offered_is_said(wrap):
         proxy = wrap(backend, identity="xclient")
         with Client(proxy.address) as client:
             deliver(client)
-        assert backend.ended().commands[1] == b"XCLIENT ADDR=127.0.0.1"
+        assert backend.ended().commands[1] == b"XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE]"
 
 
 def test_lmtp(wrap):
