@@ -39,6 +39,7 @@ class Dovecot(mtas.Mta):
         haproxy_trusted_networks = 127.0.0.0/8
         auth_username_format = %Ln
         disable_plaintext_auth = no
+        auth_failure_delay = 0
         log_path = /dev/stderr
         submission_relay_host = 127.0.0.1
         submission_relay_port = @RELAY@
