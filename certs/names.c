@@ -94,29 +94,7 @@ static int alt_name(gnutls_x509_crt_t crt, unsigned n, char name[ALT_NAME_MAX], 
     return type == GNUTLS_E_SHORT_MEMORY_BUFFER ? GNUTLS_SAN_OTHERNAME : -1;
 }
 
-/* RFC 6125 §6.4.4: the subject counts only where there is no name of the newer kind. */
-static bool has_modern_names(gnutls_x509_crt_t crt)
-{
-    char name[ALT_NAME_MAX];
-    size_t len;
-    int type;
-    for (unsigned n = 0; (type = alt_name(crt, n, name, &len)) >= 0; n++)
-        if (type != GNUTLS_SAN_RFC822NAME && type != GNUTLS_SAN_DN)
-            return true;
-    return false;
-}
-
-/* The one attribute of that kind in the subject; false when there is none or more than one. */
-static bool subject_part(gnutls_x509_crt_t crt, const char *oid, char *out, size_t *len)
-{
-    char other[ALT_NAME_MAX];
-    size_t other_len = sizeof other;
-    return gnutls_x509_crt_get_dn_by_oid(crt, oid, 0, 0, out, len) == 0 &&
-           gnutls_x509_crt_get_dn_by_oid(crt, oid, 1, 0, other, &other_len) ==
-               GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE;
-}
-
-bool names_have_host(struct gnutls_x509_crt_int *crt, const char *host, bool allow_cn)
+bool names_have_host(struct gnutls_x509_crt_int *crt, const char *host)
 {
     char name[ALT_NAME_MAX], ascii[HOST_MAX + 1];
     size_t len;
@@ -128,10 +106,7 @@ bool names_have_host(struct gnutls_x509_crt_int *crt, const char *host, bool all
     for (unsigned n = 0; (type = alt_name(crt, n, name, &len)) >= 0; n++)
         if (type == GNUTLS_SAN_DNSNAME && names_pattern_fits(name, len, ascii))
             return true;
-    len = sizeof name;
-    return allow_cn && !has_modern_names(crt) &&
-           subject_part(crt, GNUTLS_OID_X520_COMMON_NAME, name, &len) &&
-           names_pattern_fits(name, len, ascii);
+    return false;
 }
 
 bool names_have_address(struct gnutls_x509_crt_int *crt, const char *address)
@@ -160,18 +135,13 @@ static bool same_email(const char *a, size_t a_len, const char *b, size_t b_len)
            strcasecmp(a_host, b_host) == 0;
 }
 
-bool names_have_email(struct gnutls_x509_crt_int *crt, const char *email, bool allow_cn)
+bool names_have_email(struct gnutls_x509_crt_int *crt, const char *email)
 {
     char name[ALT_NAME_MAX];
     size_t len;
     int type;
-    bool any = false;
-    for (unsigned n = 0; (type = alt_name(crt, n, name, &len)) >= 0; n++) {
-        any = any || type == GNUTLS_SAN_RFC822NAME;
+    for (unsigned n = 0; (type = alt_name(crt, n, name, &len)) >= 0; n++)
         if (type == GNUTLS_SAN_RFC822NAME && same_email(name, len, email, strlen(email)))
             return true;
-    }
-    len = sizeof name;
-    return allow_cn && !any && subject_part(crt, GNUTLS_OID_PKCS9_EMAIL, name, &len) &&
-           same_email(name, len, email, strlen(email));
+    return false;
 }

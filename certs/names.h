@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * Whether a certificate has a name (RFC 9525). Only subjectAltName counts; where `allow_cn` is true
- * a certificate without any DNS name, URI or IP address in it is looked at the old way: its one
- * common name, and for e-mail the address in its subject.
+ * Whether a certificate has a name (RFC 9525). Only subjectAltName counts: neither the common name
+ * nor an e-mail address in the subject does.
  *
  * A wildcard is the whole left-most label and stands for exactly one label, and at least two
  * labels follow it: "*.example.org" is for mx.example.org; "f*.example.org", "*.*.example.org" and
@@ -21,10 +20,10 @@ struct gnutls_x509_crt_int;
 
 /* `host`: a DNS name in UTF-8 or ASCII, a dot at its end is ignored; an address literal is looked
  * for among the IP addresses and never among the names. */
-bool names_have_host(struct gnutls_x509_crt_int *crt, const char *host, bool allow_cn);
+bool names_have_host(struct gnutls_x509_crt_int *crt, const char *host);
 
 /* The part before the @ is compared byte for byte, the domain as a domain. */
-bool names_have_email(struct gnutls_x509_crt_int *crt, const char *email, bool allow_cn);
+bool names_have_email(struct gnutls_x509_crt_int *crt, const char *email);
 
 /* `address`: IPv4 or IPv6 in text, without a scope. */
 bool names_have_address(struct gnutls_x509_crt_int *crt, const char *address);

@@ -644,15 +644,27 @@ static void describe_ours(struct tls_certificates *out, gnutls_x509_crt_t crt)
     out->our_signature = or_dash(gnutls_sign_get_name((gnutls_sign_algorithm_t)signature));
 }
 
+/* One that cannot be written is a name all the same: the common name counts only beside none. */
+static void describe_peer_names(struct tls_certificates *out, gnutls_x509_crt_t crt)
+{
+    size_t n = 0;
+    while (n < TLS_PEER_NAMES_MAX &&
+           describe_alt_name(crt, (unsigned)n, out->peer_names[n], sizeof out->peer_names[n]))
+        n++;
+    if (n == 0 && strcmp(out->peer_common_name, "-") != 0)
+        memcpy(out->peer_names[n++], out->peer_common_name, sizeof out->peer_common_name);
+    out->n_peer_names = n;
+}
+
 static void describe_peer(struct tls_certificates *out, gnutls_x509_crt_t crt)
 {
     out->peer_presented = true;
     describe_hash_text(crt, false, out->peer_sha256);
     describe_hash_text(crt, true, out->peer_spki_sha256);
-    describe_name(crt, out->peer_name, sizeof out->peer_name);
     describe_common_name(crt, out->peer_common_name, sizeof out->peer_common_name);
     describe_subject(crt, out->peer_subject, sizeof out->peer_subject);
     describe_issuer(crt, out->peer_issuer, sizeof out->peer_issuer);
+    describe_peer_names(out, crt);
 }
 
 void tls_get_certificates(const struct tls *t, struct tls_certificates *out)
@@ -661,7 +673,6 @@ void tls_get_certificates(const struct tls *t, struct tls_certificates *out)
                                      .our_key = "-",
                                      .peer_sha256 = "-",
                                      .peer_spki_sha256 = "-",
-                                     .peer_name = "-",
                                      .peer_common_name = "-",
                                      .peer_subject = "-",
                                      .peer_issuer = "-"};

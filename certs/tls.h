@@ -126,6 +126,7 @@ void tls_get_info(const struct tls *t, struct tls_info *info);
 
 /* The certificates of both sides, for those who pass them on. "-" and 0 where there is none.
  * Printable; peers chose these texts. Reads the certificates anew each time it is called. */
+enum { TLS_PEER_NAMES_MAX = 64 };
 struct tls_certificates {
     /* Ours: how it was signed ("ECDSA-SHA256"), its key ("EC/ECDSA", "RSA") and the bits of that.
      */
@@ -133,7 +134,9 @@ struct tls_certificates {
     unsigned our_key_bits;
     bool peer_presented;
     char peer_sha256[65], peer_spki_sha256[65]; /* hexadecimal, as pins have it (pin.h) */
-    char peer_name[256];                        /* first subjectAltName, else common name */
+    /* The subjectAltNames, at most so many; without any the common name. */
+    char peer_names[TLS_PEER_NAMES_MAX][256];
+    size_t n_peer_names;
     char peer_common_name[256], peer_subject[256], peer_issuer[256]; /* the last two: RFC 4514 */
 };
 void tls_get_certificates(const struct tls *t, struct tls_certificates *out);

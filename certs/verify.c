@@ -424,10 +424,10 @@ static bool has_wanted_name(struct judgement *j)
 {
     const struct verify_rules *r = j->rules;
     for (size_t i = 0; i < r->n_hosts; i++)
-        if (names_have_host(j->path[0], r->hosts[i], r->allow_cn))
+        if (names_have_host(j->path[0], r->hosts[i]))
             return remember(j, r->hosts[i]);
     for (size_t i = 0; i < r->n_emails; i++)
-        if (names_have_email(j->path[0], r->emails[i], r->allow_cn))
+        if (names_have_email(j->path[0], r->emails[i]))
             return remember(j, r->emails[i]);
     for (size_t i = 0; i < r->n_addresses; i++)
         if (names_have_address(j->path[0], r->addresses[i]))

@@ -49,7 +49,6 @@ struct verify_rules {
     /* The chain must lead to the trust, and everything about it be in order. Without this only
      * names and pins count: a pinned certificate may have expired, be self-signed, or be weak. */
     bool need_ca;
-    bool allow_cn; /* the subject where there is no subjectAltName (names.h) */
     /* The certificate must have at least one of all these; without any of them names do not matter.
      */
     const char *const *hosts; /* UTF-8 or ASCII, or address literals */

@@ -50,7 +50,7 @@ struct capability_edit {
 };
 
 /* Those that hold for a client, in their order. */
-enum { CAPABILITY_EDITS_MAX = 4 };
+enum { CAPABILITY_EDITS_MAX = 5 };
 struct capability_edits {
     const struct capability_edit *items[CAPABILITY_EDITS_MAX]; /* borrowed */
     size_t count;

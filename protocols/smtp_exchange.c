@@ -68,6 +68,19 @@ enum dialogue_end smtp_pass_greeting(struct smtp *s)
     return end == DIALOGUE_GO_ON ? smtp_pass_reply(s, &s->reply) : end;
 }
 
+enum dialogue_end smtp_meet_backend(struct smtp *s)
+{
+    enum { REPLY_GREETING = 220 };
+    s->d->step = "reading the backend's greeting";
+    enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
+    if (end != DIALOGUE_GO_ON || s->reply.code == REPLY_GREETING)
+        return end;
+    smtp_because_of_reply(s, "backend gives no service");
+    smtp_goodbye(s, "4.3.0", "Mail server gives no service, try again later");
+    smtp_quit_backend(s);
+    return DIALOGUE_REFUSED;
+}
+
 enum dialogue_end smtp_pass_reply(struct smtp *s, const struct reply *r)
 {
     int64_t deadline = wire_deadline(s->d->policy->idle_seconds);

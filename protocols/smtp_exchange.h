@@ -54,6 +54,10 @@ enum wire_status smtp_put_line(struct smtp *s, const struct line *line, int64_t 
 /* The backend's greeting, whatever it is: 220 of many lines, 554, 421. */
 enum dialogue_end smtp_pass_greeting(struct smtp *s);
 
+/* The same greeting, kept from the client. Where it is not 220 the backend is left, and the client
+ * is told 421, for it may come back: DIALOGUE_REFUSED. */
+enum dialogue_end smtp_meet_backend(struct smtp *s);
+
 /* A command of our own, with its CRLF, and the reply to it. */
 enum dialogue_end smtp_ask(struct smtp *s, const char *command);
 

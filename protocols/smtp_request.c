@@ -18,7 +18,6 @@
 #include "protocols/smtp_say.h"
 
 enum {
-    REPLY_GREETING = 220,
     REPLY_HELLO = 250,
     REPLY_TLS_GO_AHEAD = 220,
     SENTENCE_MAX = 200, /* bytes of a reason; with a long host name still a line of RFC 5321 */
@@ -51,16 +50,6 @@ static enum dialogue_end turn_away(struct smtp *s, const char *enhanced, const c
 }
 
 /* ---- meeting the server ---- */
-
-static enum dialogue_end meet(struct smtp *s)
-{
-    s->d->step = "reading the backend's greeting";
-    enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
-    if (end != DIALOGUE_GO_ON || s->reply.code == REPLY_GREETING)
-        return end;
-    smtp_because_of_reply(s, "backend gives no service");
-    return turn_away(s, "4.3.0", "Mail server gives no service, try again later");
-}
 
 static enum dialogue_end say_hello(struct smtp *s, const char *verb)
 {
@@ -115,7 +104,7 @@ static enum dialogue_end begin_again(struct smtp *s)
     s->decided = true;
     s->greeted_in_clear = false;
     if (s->d->renew_backend(s->d))
-        return meet(s);
+        return smtp_meet_backend(s);
     smtp_goodbye(s, "4.3.0", "Mail server cannot be reached, try again later");
     return DIALOGUE_LOST;
 }
@@ -190,7 +179,7 @@ enum dialogue_end smtp_open_request(struct smtp *s)
         s->decided = true;
         return smtp_pass_greeting(s);
     }
-    enum dialogue_end end = meet(s);
+    enum dialogue_end end = smtp_meet_backend(s);
     if (end == DIALOGUE_GO_ON)
         end = introduce(s);
     if (end == DIALOGUE_GO_ON && (d->offered_tls || d->policy->tls_level == TLS_LEVEL_ENCRYPT))

@@ -43,16 +43,6 @@ static enum dialogue_end ask(struct smtp *s, const char *command)
     return smtp_give_up(s, heard, why);
 }
 
-/* No remedy is told: a busy backend is not one that is set up wrongly. */
-static enum dialogue_end meet(struct smtp *s)
-{
-    s->d->step = "reading the backend's greeting";
-    enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
-    if (end != DIALOGUE_GO_ON || s->reply.code == REPLY_GREETING)
-        return end;
-    return turn_away_for_reply(s, "backend gives no service");
-}
-
 static enum dialogue_end ask_for_offer(struct smtp *s, struct xclient_offer *offer)
 {
     char command[300];
@@ -88,10 +78,10 @@ static enum dialogue_end tell(struct smtp *s, const struct xclient_offer *offer)
 enum dialogue_end smtp_introduce_client(struct smtp *s)
 {
     struct xclient_offer offer;
-    enum dialogue_end end = meet(s);
+    enum dialogue_end end = smtp_meet_backend(s);
     if (end != DIALOGUE_GO_ON)
         return end;
-    s->d->remedy = remedy;
+    s->d->remedy = remedy; /* a busy backend is not one that is set up wrongly */
     end = ask_for_offer(s, &offer);
     if (end == DIALOGUE_GO_ON)
         end = tell(s, &offer);

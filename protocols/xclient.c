@@ -5,9 +5,13 @@
 #include <strings.h>
 
 static const char *const names[XCLIENT_ATTRIBUTES] = {
-    [XCLIENT_ADDR] = "ADDR",         [XCLIENT_PORT] = "PORT",   [XCLIENT_DESTADDR] = "DESTADDR",
-    [XCLIENT_DESTPORT] = "DESTPORT", [XCLIENT_PROTO] = "PROTO", [XCLIENT_LOGIN] = "LOGIN",
+    [XCLIENT_ADDR] = "ADDR",         [XCLIENT_PORT] = "PORT",
+    [XCLIENT_DESTADDR] = "DESTADDR", [XCLIENT_DESTPORT] = "DESTPORT",
+    [XCLIENT_PROTO] = "PROTO",       [XCLIENT_LOGIN] = "LOGIN",
+    [XCLIENT_NAME] = "NAME",         [XCLIENT_REVERSE_NAME] = "REVERSE_NAME",
 };
+
+static const char unknown[] = "[UNAVAILABLE]"; /* as after a lookup that found nothing */
 
 /* ---- reading ---- */
 
@@ -112,6 +116,8 @@ size_t xclient_write(const struct xclient_offer *offer, const struct xclient_fac
         [XCLIENT_DESTPORT] = facts->server_port,
         [XCLIENT_PROTO] = facts->proto,
         [XCLIENT_LOGIN] = facts->login,
+        [XCLIENT_NAME] = unknown,
+        [XCLIENT_REVERSE_NAME] = unknown,
     };
     struct command c = {.text = out, .whole = true};
     *why = find_obstacle(offer, facts);

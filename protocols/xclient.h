@@ -7,6 +7,12 @@
  *
  * Values are xtext (RFC 3461 §4). IPv6 addresses have "IPV6:" in front: a Postfix that was given
  * one without refuses the command, and takes the client for us.
+ *
+ * NAME and REVERSE_NAME are said to be unknown. A Postfix that is told of no name goes on with
+ * ours: who trusts "localhost" by name would trust every client.
+ *
+ * HELO is not said: the client's own EHLO comes after XCLIENT and is what counts
+ * (docs/identity.md).
  */
 #ifndef PROTOCOLS_XCLIENT_H
 #define PROTOCOLS_XCLIENT_H
@@ -26,6 +32,8 @@ enum xclient_attribute {
     XCLIENT_DESTPORT,
     XCLIENT_PROTO,
     XCLIENT_LOGIN,
+    XCLIENT_NAME,
+    XCLIENT_REVERSE_NAME,
     XCLIENT_ATTRIBUTES,
 };
 struct xclient_offer {

@@ -95,7 +95,7 @@ static void read_pins(struct config *c, const struct service *s, struct client_d
         if (wrong == NULL)
             d->rules.n_pins++;
         else
-            config_error(c, v->where, "verifyPeer: \"%.100s\" %s", v->text, wrong);
+            config_error(c, v->where, "verifyPeer: \"%.100s\" is not a pin: %s", v->text, wrong);
     }
 }
 
@@ -124,6 +124,12 @@ static void forbid_unused(struct config *c, const struct service *s)
                      "require",
                      options[i], s->name);
     }
+    for (size_t i = 0; i < s->rules.count; i++)
+        if (rule_is_about_certificates(&s->rules.items[i]))
+            config_error(c, s->rules.items[i].where,
+                         "the rule is about certificates of clients, and none is asked for in "
+                         "[%s]: write verifyClient = ask or require",
+                         s->name);
 }
 
 /* The option that asks for certificates. */
@@ -250,14 +256,17 @@ struct trust *client_demand_read_trust(const struct service *s, char *error, siz
 /* ---- one client ---- */
 
 void client_demand_judge(const struct client_demand *d, const struct tls *t,
-                         struct client_standing *out)
+                         struct client_standing *out, struct cert_keys *keys)
 {
     struct tls_certificates certificates;
     *out = (struct client_standing){.judged = true};
+    keys->count = 0;
     if (!tls_verify_peer(t, &d->rules, &out->verdict))
         return;
     tls_get_certificates(t, &certificates);
-    out->name = relay_list_find(&d->relay, &certificates);
+    cert_keys_set(keys, &certificates);
+    const struct relay_rule *rule = relay_list_find(&d->relay, keys);
+    out->name = rule != NULL ? rule->name : NULL;
     memcpy(out->subject, certificates.peer_subject, sizeof out->subject);
     memcpy(out->issuer, certificates.peer_issuer, sizeof out->issuer);
 }

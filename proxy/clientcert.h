@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "certs/verify.h"
+#include "proxy/certkeys.h"
 #include "proxy/config.h"
 #include "proxy/relayas.h"
 
@@ -42,9 +43,10 @@ struct client_standing {
     char subject[256], issuer[256]; /* if the verdict is good: printable, RFC 4514; else "" */
 };
 
-/* Judges after the handshake, at the present time. */
+/* Judges after the handshake, at the present time. `keys`: of a certificate that is good, otherwise
+ * none. */
 void client_demand_judge(const struct client_demand *d, const struct tls *t,
-                         struct client_standing *out);
+                         struct client_standing *out, struct cert_keys *keys);
 
 /* NULL if this client is to be served, or a sentence for it. */
 const char *client_standing_refusal(const struct client_demand *d, const struct client_standing *s);

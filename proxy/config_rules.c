@@ -7,6 +7,7 @@
 #include <sysexits.h>
 
 #include "protocols/memory.h"
+#include "proxy/clientcert.h"
 #include "proxy/log.h"
 
 static void tell(void *ctx, const char *where, const char *sentence)
@@ -114,6 +115,38 @@ static const struct service *find_service(const struct config *c, const char *na
     return NULL;
 }
 
+/* False: none matches. */
+static bool test_client_rules(const struct service *s, enum rule_moment moment, const char *text)
+{
+    struct cert_keys keys;
+    cert_keys_set_text(&keys, text);
+    const struct rule *rule = moment == MOMENT_CERTIFICATE
+                                  ? rules_find_certificate(&s->rules, &keys)
+                                  : rules_find(&s->rules, moment, text, strlen(text));
+    if (rule == NULL)
+        return false;
+    printf("%s: %s\n", rule->where, rule->text);
+    rule_explain(rule, moment, stdout);
+    return true;
+}
+
+/* A certificate has other keys besides, so this is what follows if none of them decides before. */
+static bool test_relay_rules(const struct service *s, const char *key)
+{
+    struct cert_keys keys;
+    if (s->client_demand == NULL)
+        return false;
+    cert_keys_set_text(&keys, key);
+    const struct relay_list *list = &s->client_demand->relay;
+    const struct relay_rule *rule = relay_list_find(list, &keys);
+    if (rule == NULL)
+        return false;
+    const struct value *v = &s->relay_as.items[rule - list->items];
+    printf("%s: relayAs = %s\nthe client is known to the backend as %s\n", v->where, v->text,
+           rule->name);
+    return true;
+}
+
 int config_test_rule(const struct config *c, const char *service, const char *key)
 {
     const struct service *s = find_service(c, service);
@@ -124,15 +157,15 @@ int config_test_rule(const struct config *c, const char *service, const char *ke
         return EX_USAGE;
     }
     if (!rules_parse_key(key, &moment, &text)) {
-        log_error("a key is written addr:ADDRESS, sni:NAME or helo:NAME");
+        log_error("a key is written addr:ADDRESS, sni:NAME or helo:NAME, and of a certificate "
+                  "sha256:HEX, spki-sha256:HEX, subject:NAME, issuer:NAME or name:NAME");
         return EX_USAGE;
     }
-    const struct rule *rule = rules_find(&s->rules, moment, text, strlen(text));
-    if (rule == NULL) {
-        printf("no rule of [%s] matches %s\n", s->name, key);
-        return 1;
-    }
-    printf("%s: %s\n", rule->where, rule->text);
-    rule_explain(rule, moment, stdout);
-    return 0;
+    bool found = test_client_rules(s, moment, text);
+    if (moment == MOMENT_CERTIFICATE && test_relay_rules(s, key))
+        found = true;
+    if (found)
+        return 0;
+    printf("no rule of [%s] matches %s\n", s->name, key);
+    return 1;
 }

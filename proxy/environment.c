@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "protocols/memory.h"
-#include "proxy/relayas.h"
+#include "proxy/certkeys.h"
 
 const char *const environment_names[VARIABLES + 1] = {
     [VARIABLE_PATH] = "PATH",
@@ -100,7 +100,7 @@ static bool is_printable(const char *text, size_t size)
 /* What was shortened, or had bytes replaced, another certificate could have as well. */
 static void set_printable(char *out, size_t size, const char *text)
 {
-    if (relay_text_is_whole(text) && is_printable(text, size))
+    if (cert_text_is_whole(text) && is_printable(text, size))
         memcpy(out, text, strlen(text) + 1);
 }
 

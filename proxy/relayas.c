@@ -54,32 +54,22 @@ void relay_list_finish(struct relay_list *list)
 
 /* ---- finding ---- */
 
-/* What tls.h shortens ends in "...", and has '?' for bytes that it does not write. */
-bool relay_text_is_whole(const char *text)
-{
-    size_t len = strlen(text);
-    return len > 0 && strcmp(text, "-") != 0 && strchr(text, '?') == NULL &&
-           (len < 3 || strcmp(text + len - 3, "...") != 0);
-}
-
 /* A pattern that takes too long to decide has decided against the client. */
-static bool finds(const struct pattern *p, const char *kind, const char *value)
+static bool finds(const struct pattern *p, const struct cert_keys *keys)
 {
-    char text[300];
-    if (!relay_text_is_whole(value))
-        return false;
-    int len = snprintf(text, sizeof text, "%s:%s", kind, value);
-    return len > 0 && (size_t)len < sizeof text && pattern_matches(p, text, (size_t)len, false);
+    for (size_t i = 0; i < keys->count; i++) {
+        const struct cert_key *key = &keys->items[i];
+        if (key->whole && pattern_matches(p, key->text, strlen(key->text), false))
+            return true;
+    }
+    return false;
 }
 
-const char *relay_list_find(const struct relay_list *list, const struct tls_certificates *c)
+const struct relay_rule *relay_list_find(const struct relay_list *list,
+                                         const struct cert_keys *keys)
 {
-    for (size_t i = 0; i < list->count && c->peer_presented; i++) {
-        const struct pattern *p = list->items[i].pattern;
-        if (finds(p, "sha256", c->peer_sha256) || finds(p, "spki-sha256", c->peer_spki_sha256) ||
-            finds(p, "subject", c->peer_subject) || finds(p, "issuer", c->peer_issuer) ||
-            finds(p, "name", c->peer_name))
-            return list->items[i].name;
-    }
+    for (size_t i = 0; i < list->count; i++)
+        if (finds(list->items[i].pattern, keys))
+            return &list->items[i];
     return NULL;
 }

@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "certs/tls.h"
 #include "protocols/match.h"
+#include "proxy/certkeys.h"
 
 enum { RELAY_NAME_MAX = 64 };
 
@@ -27,15 +27,9 @@ struct relay_list {
 bool relay_list_add(struct relay_list *list, const char *text, char *error, size_t error_size);
 void relay_list_finish(struct relay_list *list);
 
-/* The name of the first rule whose pattern is found in one of these texts about the peer's
- * certificate, NULL if there is none:
- *   sha256:HEX  spki-sha256:HEX  subject:RFC4514  issuer:RFC4514  name:NAME
- * NAME is the first subjectAltName, or without any the common name. A text that tls.h could not
- * write whole, or not in ASCII, is none: two certificates might share it. Borrowed.
- * To be asked only about a certificate that has been judged to be good. */
-const char *relay_list_find(const struct relay_list *list, const struct tls_certificates *c);
-
-/* Whether a text of tls.h about a certificate is there, and is all of it. */
-bool relay_text_is_whole(const char *text);
+/* The first rule whose pattern is found in one of the keys, NULL if there is none; the order of the
+ * keys does not matter. Keys that are not whole are passed over. Borrowed. */
+const struct relay_rule *relay_list_find(const struct relay_list *list,
+                                         const struct cert_keys *keys);
 
 #endif

@@ -18,7 +18,10 @@ enum {
 };
 
 static const char *const moment_names[RULE_MOMENTS] = {
-    [MOMENT_ADDRESS] = "addr:", [MOMENT_SNI] = "sni:", [MOMENT_HELO] = "helo:"};
+    [MOMENT_ADDRESS] = "addr:",
+    [MOMENT_SNI] = "sni:",
+    [MOMENT_CERTIFICATE] = "", /* its keys have names of their own */
+    [MOMENT_HELO] = "helo:"};
 
 static const char *const action_names[] = {
     [RULE_PASS] = "pass",
@@ -443,11 +446,31 @@ const struct rule *rules_find(const struct rules *r, enum rule_moment moment, co
     return found;
 }
 
+const struct rule *rules_find_certificate(const struct rules *r, const struct cert_keys *keys)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const struct rule *rule = &r->items[i];
+        bool doubtful = matches_at_limit(rule->action);
+        for (size_t k = 0; rule->pattern != NULL && k < keys->count; k++) {
+            const struct cert_key *key = &keys->items[k];
+            if ((key->whole || doubtful) &&
+                pattern_matches(rule->pattern, key->text, strlen(key->text), doubtful))
+                return rule;
+        }
+    }
+    return NULL;
+}
+
+bool rule_is_about_certificates(const struct rule *rule)
+{
+    return rule->pattern != NULL && rule->text[1] == '^' && cert_key_is_one(rule->text + 2);
+}
+
 bool rules_parse_key(const char *key, enum rule_moment *moment, const char **text)
 {
     for (int i = 0; i < RULE_MOMENTS; i++) {
         size_t len = strlen(moment_names[i]);
-        if (strncmp(key, moment_names[i], len) != 0)
+        if (len == 0 ? !cert_key_is_one(key) : strncmp(key, moment_names[i], len) != 0)
             continue;
         *moment = (enum rule_moment)i;
         *text = key + len;
@@ -467,6 +490,7 @@ static void explain_refusal(const struct refusal *r, enum rule_moment moment, FI
                 r->text);
         break;
     case MOMENT_SNI:
+    case MOMENT_CERTIFICATE:
         fprintf(out, "the client is told %d %s %s after the handshake, %d with implicitTls",
                 r->code, r->enhanced, r->text, opening);
         break;

@@ -6,10 +6,11 @@
  *   /pattern/flags    ACTION [ARGUMENTS]    looked for in the key of a moment
  *   192.0.2.0/24      ACTION [ARGUMENTS]    the client's address is one of these
  *
- * A session has three moments, each with a key: when the client connects, `addr:192.0.2.1`
+ * A session has four moments, each with a key: when the client connects, `addr:192.0.2.1`
  * (`addr:unix` for a Unix socket); when TLS begins, `sni:mx.example.org` (`sni:` alone: no name was
- * asked for); when it says EHLO, HELO or LHLO, `helo:name`. Rules are read, and their patterns
- * compiled, before the fork; here is no state of a session.
+ * asked for); then, if its certificate is good, the several keys of that (certkeys.h); when it says
+ * EHLO, HELO or LHLO, `helo:name`. Rules are read, and their patterns compiled, before the fork;
+ * here is no state of a session.
  */
 #ifndef PROXY_RULES_H
 #define PROXY_RULES_H
@@ -20,9 +21,10 @@
 
 #include "protocols/protocol.h"
 #include "proxy/address.h"
+#include "proxy/certkeys.h"
 
-enum rule_moment { MOMENT_ADDRESS, MOMENT_SNI, MOMENT_HELO };
-enum { RULE_MOMENTS = 3 };
+enum rule_moment { MOMENT_ADDRESS, MOMENT_SNI, MOMENT_CERTIFICATE, MOMENT_HELO };
+enum { RULE_MOMENTS = 4 };
 
 enum rule_action {
     RULE_PASS,          /* nothing, and no further rule of this moment is asked */
@@ -71,13 +73,22 @@ bool rules_add_file(struct rules *r, const char *path, const char *where,
 
 void rules_finish(struct rules *r);
 
-/* The first rule that matches, or NULL. `text` is what stands in the key behind its colon. A
- * pattern that runs into its limit matches if its rule refuses, requires or hides something, and
- * does not if its rule grants something, adds something, or ends the search. */
+/* The first rule that matches, or NULL. `text` is what stands in the key behind its colon, and of a
+ * certificate the whole key. A pattern that runs into its limit matches if its rule refuses,
+ * requires or hides something, and does not if its rule grants something, adds something, or ends
+ * the search. */
 const struct rule *rules_find(const struct rules *r, enum rule_moment moment, const char *text,
                               size_t len);
 
-/* The moment of a key, and where its text begins; false: it is no key. */
+/* The first rule that matches any of the keys, whatever their order. Those that are not whole count
+ * only for rules that refuse, require or hide something. */
+const struct rule *rules_find_certificate(const struct rules *r, const struct cert_keys *keys);
+
+/* Whether the pattern begins, behind a '^', as keys of certificates do, and so can match nothing
+ * else. */
+bool rule_is_about_certificates(const struct rule *rule);
+
+/* The moment of a key, and where its text begins as rules_find takes it; false: it is no key. */
 bool rules_parse_key(const char *key, enum rule_moment *moment, const char **text);
 
 /* The action's name as it is written. */

@@ -7,6 +7,11 @@ const struct rule *ruling_ask(struct ruling *r, enum rule_moment moment, const c
     return r->found[moment] = rules_find(r->rules, moment, text, len);
 }
 
+const struct rule *ruling_ask_certificate(struct ruling *r, const struct cert_keys *keys)
+{
+    return r->found[MOMENT_CERTIFICATE] = rules_find_certificate(r->rules, keys);
+}
+
 void ruling_forget_hello(struct ruling *r)
 {
     r->found[MOMENT_HELO] = NULL;

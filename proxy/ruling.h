@@ -20,6 +20,9 @@ struct ruling {
 const struct rule *ruling_ask(struct ruling *r, enum rule_moment moment, const char *text,
                               size_t len);
 
+/* The same for a certificate that is good. */
+const struct rule *ruling_ask_certificate(struct ruling *r, const struct cert_keys *keys);
+
 /* TLS has begun: what was said in clear counts no more (RFC 3207 §4.2). */
 void ruling_forget_hello(struct ruling *r);
 

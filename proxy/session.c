@@ -123,14 +123,18 @@ static void summarize(const struct session *s)
 
 /* ---- what the administrator says to this client ---- */
 
-static void heed_rules(struct session *s, enum rule_moment moment, const char *text, size_t len)
+static void heed(struct session *s, const struct rule *rule)
 {
-    const struct rule *rule = ruling_ask(&s->ruling, moment, text, len);
     s->dialogue.policy = ruling_policy(&s->ruling);
     log_set_level(ruling_log_level(&s->ruling, s->log_level));
     if (rule != NULL)
         log_info("service=%s client=%s rule=%s action=%s", s->pool->service->name, s->peer->text,
                  rule->where, rule_action_name(rule->action));
+}
+
+static void heed_rules(struct session *s, enum rule_moment moment, const char *text, size_t len)
+{
+    heed(s, ruling_ask(&s->ruling, moment, text, len));
 }
 
 static void heed_address_rules(struct session *s)
@@ -297,9 +301,11 @@ static void judge_client(struct session *s)
     const struct client_demand *demand = s->pool->service->client_demand;
     const struct verdict *verdict = &s->standing.verdict;
     struct dialogue *d = &s->dialogue;
+    struct cert_keys keys;
     if (demand == NULL)
         return;
-    client_demand_judge(demand, s->tls, &s->standing);
+    client_demand_judge(demand, s->tls, &s->standing, &keys);
+    heed(s, ruling_ask_certificate(&s->ruling, &keys));
     d->client_facts.verified = s->standing.name;
     d->xclient.login = s->standing.name;
     d->unwelcome = client_standing_refusal(demand, &s->standing);

@@ -6,6 +6,9 @@ what its manual calls ordinary: it takes mail for its own domains from anybody, 
 from this machine.
 """
 
+import contextlib
+import socket
+
 import pytest
 
 import ehlock
@@ -17,10 +20,14 @@ from mtas import DOMAINS, text
 from net import free_port, text_of, wait_until
 from roots import HOST, USER, wait_listening
 from smtp_client import Client, context
+from starters import hand_over
 
 NEAR, FAR = "192.0.2.1", "192.0.2.50"
 NEAR6, FAR6 = "2001:db8::1", "2001:db8::50"
 EXTRA = "192.0.2.9"             # another address of the machine with the mail server
+# Where it listens, where the client goes, and who that is: IPv4, IPv6, and IPv4 on a socket of IPv6.
+PATHS = [pytest.param(NEAR, NEAR, FAR, id="ipv4"), pytest.param(NEAR6, NEAR6, FAR6, id="ipv6"),
+         pytest.param("::", NEAR, FAR, id="v4-mapped")]
 OURS = f"{USER}@{HOST}"
 FOREIGN = "victim@example.com"
 
@@ -32,6 +39,7 @@ class Postfix(mtas.Postfix):
     def __init__(self, root):
         super().__init__(root)
         self.header_port = free_port()      # where a header is wanted
+        self.postscreen_port = free_port()  # the same, by postscreen
 
     def start(self):
         self.configure(f"""
@@ -42,7 +50,10 @@ class Postfix(mtas.Postfix):
             """)
         lines = (f"127.0.0.1:{self.port} inet n - n - - smtpd\n"
                  f"127.0.0.1:{self.header_port} inet n - n - - smtpd"
-                 " -o smtpd_upstream_proxy_protocol=haproxy")
+                 " -o smtpd_upstream_proxy_protocol=haproxy\n"
+                 f"127.0.0.1:{self.postscreen_port} inet n - n - 1 postscreen"
+                 " -o postscreen_upstream_proxy_protocol=haproxy -o postscreen_greet_wait=1s\n"
+                 "smtpd pass - - n - - smtpd")
         self.root.write(f"{self.instance}/etc/master.cf", text(self.MASTER, LISTEN=lines))
         self.root.run("postfix", "-c", f"{self.instance}/etc", "start")
         wait_listening(self.address)
@@ -166,22 +177,44 @@ def mta_of(networks, roots):
     return get
 
 
+def inherit_dual_stack(proxy, server):
+    """Lets it inherit a socket of [::] that takes IPv4 as well, as service managers make them. The
+    socket is returned, to be closed when it has started."""
+    sock = server.run(socket.create_server, ("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    proxy.command, proxy.pass_fds = hand_over(sock), [sock.fileno()]
+    proxy.env = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "smtp"}
+    proxy.address = ("::", sock.getsockname()[1])
+    return sock
+
+
+@contextlib.contextmanager
+def listening(proxy, server, near):
+    """Around its start: where it listens."""
+    if near != "::":
+        yield
+        return
+    with inherit_dual_stack(proxy, server):
+        yield
+
+
 @pytest.fixture
 def front(networks, tmp_path, pki, mta_of, request):
     """front(kind, word, **options): ehlock before that mail server."""
     server, _ = networks
     running = []
 
-    def start(kind, word, near=NEAR, **options):
+    def start(kind, word, near=NEAR, port=None, **options):
         mta = mta_of(kind)
         request.node.used_roots = [mta.root.name]
         address = (near, server.run(free_port, near))
-        port = mta.header_port if word.startswith("proxy") else mta.port
-        proxy = Ehlock.wrap(tmp_path, ("127.0.0.1", port), pki.ecdsa, accept=text_of(address),
+        accept = None if near == "::" else text_of(address)
+        port = port or (mta.header_port if word.startswith("proxy") else mta.port)
+        proxy = Ehlock.wrap(tmp_path, ("127.0.0.1", port), pki.ecdsa, accept=accept,
                             identity=word, spareWorkers=2, **options)
         proxy.address = address
         running.append(proxy)
-        server.run(proxy.start)
+        with listening(proxy, server, near):
+            server.run(proxy.start)
         return proxy
 
     yield start
@@ -267,6 +300,37 @@ def test_backend_knows_the_ipv6_client(kind, word, front, networks, mta_of):
         assert not may_relay(client)
     wait_until(lambda: mta_of(kind).says_who(FAR6) or mta_of(kind).says_who(f"[{FAR6}]"),
                f"{kind.name} logs {FAR6}")
+
+
+@pytest.mark.parametrize("kind,word", [row for row in ROWS if row[1] != "transparent"],
+                         ids=[f"{kind.name}-{word}" for kind, word in ROWS if word != "transparent"])
+def test_backend_knows_the_ipv4_client_of_an_ipv6_socket(kind, word, front, networks, mta_of):
+    mta = mta_of(kind)
+    before = sum(f"[{FAR}]" in line or f"address={FAR}" in line for line in list(mta.root.log))
+    proxy = front(kind, word, "::")
+    with networks[1].run(Client, (NEAR, proxy.address[1])) as client:
+        client.ehlo()
+        assert not may_relay(client)
+    wait_until(lambda: sum(f"[{FAR}]" in line or f"address={FAR}" in line
+                           for line in list(mta.root.log)) > before, f"{kind.name} logs {FAR}")
+    assert not mta.root.says("::ffff:")
+
+
+@pytest.mark.parametrize("near,to,far", PATHS)
+@pytest.mark.parametrize("word", ["proxy", "proxy2"])
+def test_postscreen_knows_the_client(word, near, to, far, front, networks, mta_of, pki):
+    """And so does the smtpd that it hands the client to."""
+    mta = mta_of(Postfix)
+    before = len(mta.root.log)
+    proxy = front(Postfix, word, near, mta.postscreen_port)
+    with networks[1].run(Client.secured, (to, proxy.address[1]), context(pki)) as client:
+        assert not may_relay(client)
+
+    def says(what):
+        return any(what in line for line in list(mta.root.log)[before:])
+    wait_until(lambda: says(f"CONNECT from [{far}]:") and says(f"reject: RCPT from unknown[{far}]"),
+               f"postscreen and smtpd log {far}")
+    assert proxy.summary()["outcome"] == "done"
 
 
 # ---- haproxy in front

@@ -105,15 +105,18 @@ class Pki:
                 stdin=request)
 
     def issue(self, stem, names, kind="ecdsa", address=None, chained=False, expired=False,
-              issuer=None, email=None, foreign=False, usage="serverAuth,clientAuth"):
+              issuer=None, email=None, foreign=False, usage="serverAuth,clientAuth",
+              alternatives=True):
         """A new leaf for these names; chained puts an intermediate between it and the authority,
-        foreign takes the authority that nobody trusts."""
+        foreign takes the authority that nobody trusts; without alternatives the first name is the
+        common name and nothing else."""
         cert, key = self.dir / f"{stem}.pem", self.dir / f"{stem}-key.pem"
         openssl(*_KINDS[kind], "-out", key)
         key.chmod(0o600)
-        alternatives = [f"DNS:{name}" for name in names] + ([f"IP:{address}"] if address else [])
-        alternatives += [f"email:{email}"] if email else []
-        extensions = (f"subjectAltName={','.join(alternatives)}\nbasicConstraints=CA:FALSE\n"
+        others = [f"DNS:{name}" for name in names] + ([f"IP:{address}"] if address else [])
+        others += [f"email:{email}"] if email else []
+        others = [f"subjectAltName={','.join(others)}\n"] if alternatives else []
+        extensions = (f"{''.join(others)}basicConstraints=CA:FALSE\n"
                       f"keyUsage=critical,digitalSignature\nextendedKeyUsage={usage}\n")
         ca, ca_key = issuer or ((self._inter_cert, self._inter_key) if chained
                                 else (self.ca, self.ca_key))

@@ -3,6 +3,7 @@
 
 import ssl
 
+import ehlock
 import net
 import proxy_header
 import pytest
@@ -18,7 +19,9 @@ NAME = "alice.example.org"
 @pytest.fixture(scope="session")
 def leaves(pki):
     return {
-        "good": pki.issue("client-good", [NAME], email="alice@example.org", address="192.0.2.7"),
+        "good": pki.issue("client-good", [NAME, "spare.example.org"], email="alice@example.org",
+                          address="192.0.2.7"),
+        "common-name": pki.issue("client-cn", ["only.example.org"], alternatives=False),
         "chained": pki.issue("client-chained", [NAME], chained=True),
         "other": pki.issue("client-other", ["bob.example.org"]),
         "expired": pki.issue("client-expired", [NAME], expired=True),
@@ -29,7 +32,7 @@ def leaves(pki):
     }
 
 
-WORDS = {"good": "ok", "chained": "ok", "other": "ok", "expired": "expired",
+WORDS = {"good": "ok", "chained": "ok", "common-name": "ok", "other": "ok", "expired": "expired",
          "foreign": "unknown-issuer", "server-only": "wrong-purpose", "self-signed": "self-signed",
          "none": "no-certificate"}
 BAD = [name for name, word in WORDS.items() if word != "ok"]
@@ -326,8 +329,11 @@ def test_proxy2_name(name, login, wrap, pki, leaves):
     ("/^subject:CN=alice\\.example\\.org$/", True),
     ("/^issuer:CN=Test Authority$/", True),
     ("/^spki-sha256:@SPKI@$/", True),
-    ("/^name:ALICE/", True),
-    ("/^name:ALICE/i", False),          # i turns "in any case" off, as in Postfix
+    ("/^name:ALICE\\.example\\.org$/", True),
+    ("/^name:alice@example\\.org$/", True),    # not the first alternative name
+    ("/^name:192\\.0\\.2\\.7$/", True),
+    ("/^name:spare/", True),
+    ("/^name:ALICE\\./i", False),          # i turns "in any case" off, as in Postfix
     ("/^name:bob/", False),
     ("/^sha256:@SPKI@$/", False),
 ])
@@ -355,3 +361,89 @@ def test_program(name, verify, relay, wrap, pki, leaves):
     good = verify == "SUCCESS"
     assert env.get("SSL_CLIENT_S_DN") == (f"CN={leaves[name].names[0]}" if good else None)
     assert env.get("SSL_CLIENT_I_DN") == ("CN=Test Authority" if good else None)
+
+
+def test_common_name_counts_where_there_is_no_other(wrap, pki, leaves):
+    with xclient_backend() as backend:
+        proxy = wrap(backend, identity="xclient", implicitTls="yes", verifyClient="ask", CAfile=pki.ca,
+                     relayAs="/^name:only\\.example\\.org$/ only")
+        with Client.implicit(proxy.address, context(pki, leaf=leaves["common-name"])) as client:
+            client.quit()
+        assert attributes(backend.ended().commands[1])["LOGIN"] == "only"
+
+
+# ---- rules about certificates
+
+ALLOWED = ["/^name:spare\\.example\\.org$/ pass", "/^sha256:/ refuse 550 5.7.1 Not on the list"]
+
+
+@pytest.mark.parametrize("name,served", [("good", True), ("other", False),
+                                         ("expired", True), ("none", True)])     # as `ask` says
+@pytest.mark.parametrize("reconnect", ["no", "yes"])
+def test_only_listed_certificates_are_served(reconnect, name, served, backend, wrap, pki, leaves):
+    proxy = wrap(backend, verifyClient="ask", CAfile=pki.ca, reconnect=reconnect, clientRule=ALLOWED)
+    with Client(proxy.address) as client:
+        client.ehlo()
+        client.starttls(context(pki, leaf=leaves[name]))
+        reply = client.command("EHLO again.example.org")
+        if served:
+            client.send_message()
+            client.quit()
+        else:
+            assert reply.raw == b"550 Not on the list\r\n"
+            assert client.read_to_end() == b""
+    assert len(backend.messages) == served
+    assert b"EHLO again.example.org" in backend.commands or not served
+    summary = proxy.summary()
+    assert summary["outcome"] == ("done" if served else "refused")
+    assert ("refused by the rule at" in summary.get("reason", "")) == (not served)
+
+
+def test_certificate_is_refused_in_place_of_a_greeting(backend, wrap, pki, leaves):
+    proxy = wrap(backend, verifyClient="require", CAfile=pki.ca, implicitTls="yes",
+                 clientRule="/^issuer:CN=Test Authority$/ refuse No more")
+    with Client.implicit(proxy.address, context(pki, leaf=leaves["good"])) as client:
+        assert client.greeting.raw == b"554 5.7.1 No more\r\n"
+        assert client.read_to_end() == b""
+    with Client.implicit(proxy.address, context(pki, leaf=leaves["chained"])) as client:
+        deliver(client)     # another issuer
+    assert len(backend.sessions) == 1
+
+
+def test_certificate_is_refused_without_a_protocol(backend, wrap, pki, leaves):
+    proxy = wrap(backend, protocol=None, verifyClient="require", CAfile=pki.ca, implicitTls="yes",
+                 clientRule="/^name:bob/ refuse")
+    with Client.implicit(proxy.address, context(pki, leaf=leaves["other"]), greet=False) as client:
+        assert client.read_to_end() == b""
+    assert proxy.summary()["outcome"] == "refused" and not backend.sessions
+
+
+def test_rule_about_a_certificate_survives_the_next_hello(backend, wrap, pki, leaves):
+    proxy = wrap(backend, verifyClient="ask", CAfile=pki.ca,
+                 clientRule=["/^name:alice/ hide SIZE", "/^helo:/ hide DSN"])
+    with Client.secured(proxy.address, context(pki, leaf=leaves["good"])) as client:
+        for _ in range(2):
+            told = client.ehlo()
+            assert "8BITMIME" in told and not [k for k in told if k.startswith(("SIZE", "DSN"))]
+        client.quit()
+
+
+@pytest.mark.parametrize("key,status,words", [
+    ("name:spare.example.org", 0, ["c.conf:8: /^name:spare", "nothing changes"]),
+    ("sha256:00", 0, ["c.conf:9: ", "told 550 5.7.1 No after the handshake, 554 with implicitTls"]),
+    ("spki-sha256:00", 1, ["no rule of [smtp] matches spki-sha256:00"]),
+    ("subject:CN=alice", 0, ["c.conf:10: relayAs = /^subject:CN=alice$/ alice", "known to the backend as alice"]),
+    ("subject:CN=al?ce", 1, ["no rule"]),
+    ("certificate:x", 64, ["spki-sha256:HEX"]),
+])
+def test_test_rule(key, status, words, tmp_path, pki):
+    path = tmp_path / "c.conf"
+    path.write_text(section("smtp", accept="127.0.0.1:2525", connect="127.0.0.1:10025", cert=pki.combined.cert,
+                            protocol="smtp", verifyClient="ask", CAfile=pki.ca,
+                            clientRule=["/^name:spare/ pass", "/^sha256:/ refuse 550 No"],
+                            relayAs=["/^subject:CN=alice$/ alice", "/^subject:CN=al.ce$/ somebody"],
+                            identity="xclient", reconnect="yes"))
+    done = ehlock.run("--test-rule", path, "smtp", key)
+    assert done.returncode == status, done.stderr
+    for word in words:
+        assert word in done.stdout + done.stderr

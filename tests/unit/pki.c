@@ -43,12 +43,10 @@ static gnutls_x509_privkey_t make_key(enum pki_key kind)
 
 static void set_subject(gnutls_x509_crt_t crt, const struct pki_spec *s)
 {
-    const char *cns[] = {s->cn, s->cn2};
-    for (int i = 0; i < 2; i++)
-        if (cns[i] != NULL)
-            must(gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, cns[i],
-                                               (unsigned)strlen(cns[i])),
-                 "common name");
+    if (s->cn != NULL)
+        must(gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, s->cn,
+                                           (unsigned)strlen(s->cn)),
+             "common name");
     if (s->subject_email != NULL)
         must(gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_PKCS9_EMAIL, 0, s->subject_email,
                                            (unsigned)strlen(s->subject_email)),

@@ -18,7 +18,7 @@ enum pki_key { PKI_P256, PKI_ED25519, PKI_RSA1024, PKI_RSA2048 };
 
 /* Everything that is left out is as it should be. */
 struct pki_spec {
-    const char *cn, *cn2; /* common names; NULL: none */
+    const char *cn; /* common name; NULL: none */
     const char *subject_email;
     const char *dns[4], *email, *uri, *ip[2]; /* subjectAltName */
     bool dns_with_nul;                        /* the one DNS name is "a.b", NUL, "c" */

@@ -5,13 +5,16 @@
 
 #define LONG_64 "0123456789012345678901234567890123456789012345678901234567890123"
 
-static const struct tls_certificates alice = {.peer_presented = true,
-                                              .peer_sha256 = "aa11",
-                                              .peer_spki_sha256 = "bb22",
-                                              .peer_name = "alice.example.org",
-                                              .peer_common_name = "alice",
-                                              .peer_subject = "CN=alice,O=Example",
-                                              .peer_issuer = "CN=Our CA"};
+/* A certificate of three names, the common name being a fourth. */
+static const struct tls_certificates alice = {
+    .peer_presented = true,
+    .peer_sha256 = "aa11",
+    .peer_spki_sha256 = "bb22",
+    .peer_names = {"alice.example.org", "alice@example.org", "192.0.2.7", "https://a.example/"},
+    .n_peer_names = 4,
+    .peer_common_name = "alice",
+    .peer_subject = "CN=alice,O=Example",
+    .peer_issuer = "CN=Our CA"};
 
 /* ---- reading ---- */
 
@@ -60,7 +63,12 @@ static const struct find_case {
     {"by subject", {"/^subject:CN=alice,O=Example$/ x"}, "x"},
     {"by issuer", {"/^issuer:CN=our ca$/ x"}, "x"},
     {"in the case that is written", {"/^issuer:CN=our ca$/i x"}, NULL},
-    {"by name", {"/^name:alice\\.example\\.org$/ x"}, "x"},
+    {"by DNS name", {"/^name:alice\\.example\\.org$/ x"}, "x"},
+    {"by e-mail address", {"/^name:alice@example\\.org$/ x"}, "x"},
+    {"by IP address", {"/^name:192\\.0\\.2\\.7$/ x"}, "x"},
+    {"by URI", {"!^name:https://a\\.example/$! x"}, "x"},
+    {"first rule, not first name", {"/^name:https/ x", "/^name:alice\\./ y"}, "x"},
+    {"first rule, not first kind", {"/^name:192/ x", "/^sha256:aa11$/ y"}, "x"},
     {"common name is none where there is another", {"/^name:alice$/ x"}, NULL},
     {"first match", {"/nobody/ x", "/alice/ y", "/alice/ z"}, "y"},
     {"no match", {"/bob/ x"}, NULL},
@@ -74,7 +82,10 @@ static const char *find(const char *const rules[3], const struct tls_certificate
     char error[200];
     for (size_t i = 0; i < 3 && rules[i] != NULL; i++)
         assert_true(relay_list_add(&list, rules[i], error, sizeof error));
-    const char *name = relay_list_find(&list, c);
+    struct cert_keys keys;
+    cert_keys_set(&keys, c);
+    const struct relay_rule *rule = relay_list_find(&list, &keys);
+    const char *name = rule != NULL ? rule->name : NULL;
     if (name != NULL)
         snprintf(found, sizeof found, "%s", name);
     relay_list_finish(&list);
@@ -101,6 +112,68 @@ static void text_that_is_not_whole_is_none(void **state)
     for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
         snprintf(c.peer_subject, sizeof c.peer_subject, "%s", cut[i]);
         assert_null(find(any, &c));
+    }
+}
+
+/* What cannot be written does not keep the others from being looked at. */
+static void one_name_that_is_not_whole_is_passed_over(void **state)
+{
+    static const char *const any[3] = {"/^name:/ x"}, *const last[3] = {"!^name:https://! x"};
+    struct tls_certificates c = alice;
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        snprintf(c.peer_names[i], sizeof c.peer_names[i], "%s", i == 0 ? "?" : "b?d");
+    assert_string_equal(find(last, &c), "x");
+    c.n_peer_names = 3;
+    assert_null(find(any, &c));
+}
+
+static void as_many_names_as_there_is_room_for(void **state)
+{
+    static const char *const last[3] = {"/^name:n63$/ x"};
+    struct tls_certificates c = alice;
+    (void)state;
+    for (size_t i = 0; i < TLS_PEER_NAMES_MAX; i++)
+        snprintf(c.peer_names[i], sizeof c.peer_names[i], "n%zu", i);
+    c.n_peer_names = TLS_PEER_NAMES_MAX;
+    assert_string_equal(find(last, &c), "x");
+}
+
+/* 255 bytes are all of it, and their key has room. */
+static void longest_text_is_whole(void **state)
+{
+    static const char *const any[3] = {"/^subject:a+b$/ x"};
+    struct tls_certificates c = alice;
+    (void)state;
+    memset(c.peer_subject, 'a', 254);
+    c.peer_subject[254] = 'b';
+    c.peer_subject[255] = '\0';
+    assert_string_equal(find(any, &c), "x");
+}
+
+/* ---- keys in a text ---- */
+
+static void key_is_read(void **state)
+{
+    struct cert_keys keys;
+    (void)state;
+    cert_keys_set_text(&keys, "name:alice");
+    assert_int_equal(keys.count, 1);
+    assert_string_equal(keys.items[0].text, "name:alice");
+    assert_true(keys.items[0].whole);
+    cert_keys_set_text(&keys, "subject:CN=J?rg");
+    assert_false(keys.items[0].whole);
+}
+
+static void what_is_no_key_is_none(void **state)
+{
+    static const char *const texts[] = {"", "name", "NAME:x", "helo:x", " name:x", "sha1:00"};
+    struct cert_keys keys;
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        assert_false(cert_key_is_one(texts[i]));
+        cert_keys_set_text(&keys, texts[i]);
+        assert_int_equal(keys.count, 0);
     }
 }
 
@@ -132,6 +205,11 @@ int main(void)
     UNIT_ADD_TABLE(&u, rule_is_read, parse_cases);
     UNIT_ADD_TABLE(&u, name_is_found, find_cases);
     unit_add(&u, "text that is not whole", text_that_is_not_whole_is_none, NULL);
+    unit_add(&u, "one name that is not whole", one_name_that_is_not_whole_is_passed_over, NULL);
+    unit_add(&u, "all names", as_many_names_as_there_is_room_for, NULL);
+    unit_add(&u, "longest text", longest_text_is_whole, NULL);
+    unit_add(&u, "key", key_is_read, NULL);
+    unit_add(&u, "no key", what_is_no_key_is_none, NULL);
     unit_add(&u, "no certificate", nobody_without_a_certificate, NULL);
     unit_add(&u, "slow pattern", pattern_that_takes_too_long_grants_nothing, NULL);
     return unit_run(&u, "relayas");

@@ -139,6 +139,9 @@ static const struct find_case {
     {"network is of addresses only", "0.0.0.0/0 pass\n", "helo:192.0.2.1", NULL},
     {"Unix socket is in no network", "0.0.0.0/0 pass\n::/0 pass\n", "addr:unix", NULL},
     {"Unix socket has a key", "/^addr:unix$/ pass\n", "addr:unix", "t:1"},
+    {"certificate", "/^name:a$/ pass\n", "name:a", "t:1"},
+    {"key of a certificate", "/^spki-sha256:00$/ pass\n", "spki-sha256:00", "t:1"},
+    {"certificate is in no network", "0.0.0.0/0 pass\n", "name:192.0.2.1", NULL},
     {"pass ends the search", "192.0.2.0/24 pass\n/./ refuse\n", "addr:192.0.2.1", "t:1"},
 };
 
@@ -156,6 +159,61 @@ static void first_match_is_found(void **state)
         assert_string_equal(rule->where, c->want);
     rules_finish(&r);
 }
+
+/* ---- certificates ---- */
+
+static const struct certificate_case {
+    const char *name, *table, *want;
+} certificate_cases[] = {
+    {"nothing", "/^addr:/ refuse\n", NULL},
+    {"any of its keys", "/^name:b\\.example$/ refuse\n", "t:1"},
+    {"first rule, not first key", "/^name:b/ refuse\n/^sha256:/ pass\n", "t:1"},
+    {"allowed before all others are refused", "/^name:b/ pass\n/^sha256:/ refuse\n", "t:1"},
+    {"not allowed", "/^name:c/ pass\n/^sha256:/ refuse\n", "t:2"},
+    {"network", "0.0.0.0/0 refuse\n", NULL},
+    {"text that is not whole is refused", "/^subject:CN=J.rg/ refuse\n", "t:1"},
+    {"text that is not whole is not allowed", "/^subject:CN=J.rg/ pass\n", NULL},
+    {"and gets nothing", "/^subject:/ authInClear\n/^subject:/ hide X\n", "t:2"},
+};
+
+static void rule_of_a_certificate_is_found(void **state)
+{
+    static const struct tls_certificates peer = {.peer_presented = true,
+                                                 .peer_sha256 = "aa11",
+                                                 .peer_names = {"a.example", "b.example"},
+                                                 .n_peer_names = 2,
+                                                 .peer_subject = "CN=J?rg"};
+    const struct certificate_case *c = *state;
+    struct cert_keys keys;
+    struct rules r;
+    read_table(&r, c->table);
+    cert_keys_set(&keys, &peer);
+    const struct rule *rule = rules_find_certificate(&r, &keys);
+    assert_int_equal(rule != NULL, c->want != NULL);
+    if (rule != NULL)
+        assert_string_equal(rule->where, c->want);
+    keys.count = 0;
+    assert_null(rules_find_certificate(&r, &keys));
+    rules_finish(&r);
+}
+
+static void rule_knows_that_it_is_about_certificates(void **state)
+{
+    static const char about[] = "/^name:a/ pass\n!^sha256:! refuse\n/^subject:/i pass\n";
+    static const char other[] = "/name:/ pass\n/^helo:name:/ pass\n192.0.2.1 pass\n/^/ pass\n";
+    struct rules r;
+    (void)state;
+    read_table(&r, about);
+    for (size_t i = 0; i < r.count; i++)
+        assert_true(rule_is_about_certificates(&r.items[i]));
+    rules_finish(&r);
+    read_table(&r, other);
+    for (size_t i = 0; i < r.count; i++)
+        assert_false(rule_is_about_certificates(&r.items[i]));
+    rules_finish(&r);
+}
+
+/* ---- tables that are wrong ---- */
 
 static void all_bad_lines_of_a_table_are_told(void **state)
 {
@@ -323,6 +381,28 @@ static void edits_are_in_the_order_of_the_moments(void **state)
     rules_finish(&r);
 }
 
+/* The service's own and those of all moments have room. */
+static void every_moment_may_edit(void **state)
+{
+    static const char text[] =
+        "/^addr:/ hide A\n/^sni:/ hide B\n/^name:/ hide C\n/^helo:/ hide D\n";
+    const struct capability_edit own = {0};
+    const struct policy common = {.edits = {.items = {&own}, .count = 1}};
+    struct cert_keys keys;
+    struct rules r;
+    (void)state;
+    read_table(&r, text);
+    cert_keys_set_text(&keys, "name:x");
+    struct ruling ruling = begin(&r, &common, "192.0.2.1");
+    (void)ruling_ask(&ruling, MOMENT_SNI, "", 0);
+    (void)ruling_ask_certificate(&ruling, &keys);
+    const struct policy *p = hello(&ruling, "x");
+    assert_int_equal(p->edits.count, 5);
+    assert_string_equal(p->edits.items[3]->hide[0], "C");
+    assert_string_equal(p->edits.items[4]->hide[0], "D");
+    rules_finish(&r);
+}
+
 static void log_level_is_only_raised(void **state)
 {
     const struct policy common = {0};
@@ -346,7 +426,9 @@ int main(void)
     UNIT_ADD_TABLE(&u, bad_line_is_explained, bad_cases);
     UNIT_ADD_TABLE(&u, refusal_is_taken_apart, refusal_cases);
     UNIT_ADD_TABLE(&u, first_match_is_found, find_cases);
+    UNIT_ADD_TABLE(&u, rule_of_a_certificate_is_found, certificate_cases);
     UNIT_ADD_TABLE(&u, limit_is_never_to_the_clients_advantage, limit_cases);
+    unit_add(&u, "about certificates", rule_knows_that_it_is_about_certificates, NULL);
     unit_add(&u, "all bad lines are told", all_bad_lines_of_a_table_are_told, NULL);
     unit_add(&u, "NUL and endless line", nul_and_endless_line_are_told, NULL);
     unit_add(&u, "no file", file_that_is_not_there_is_told, NULL);
@@ -355,6 +437,7 @@ int main(void)
     unit_add(&u, "later moment adds", later_moment_adds_to_the_earlier, NULL);
     unit_add(&u, "second hello replaces", second_hello_replaces_the_first, NULL);
     unit_add(&u, "order of edits", edits_are_in_the_order_of_the_moments, NULL);
+    unit_add(&u, "every moment edits", every_moment_may_edit, NULL);
     unit_add(&u, "log level", log_level_is_only_raised, NULL);
     return unit_run(&u, "rules");
 }

@@ -62,6 +62,8 @@ static const struct {
     [P256] = {.file = "p256.pem",
               .spec = {.cn = "Client \"A\"",
                        .dns = {"client.example.org"},
+                       .email = "client@example.org",
+                       .ip = {"2001:db8::7"},
                        .purpose = {GNUTLS_KP_TLS_WWW_CLIENT}},
               .for_client = true},
     [ED25519] = {.file = "ed25519.pem",
@@ -462,7 +464,10 @@ static void both_certificates_are_described(void **state)
     talk(&t, &(struct wish){.ask = true, .client = P256, .name = "mx.example.org"});
     tls_get_certificates(t.server, &c);
     assert_true(c.peer_presented);
-    assert_string_equal(c.peer_name, "client.example.org");
+    assert_int_equal(c.n_peer_names, 3);
+    assert_string_equal(c.peer_names[0], "client.example.org");
+    assert_string_equal(c.peer_names[1], "client@example.org");
+    assert_string_equal(c.peer_names[2], "2001:db8::7");
     assert_string_equal(c.peer_common_name, "Client ??A??");
     assert_string_equal(c.peer_issuer, "CN=Root");
     assert_int_equal(strlen(c.peer_sha256), 64);
