@@ -146,7 +146,62 @@ class Sendmail(mtas.Sendmail):
         return any(f"relay=[{address}]" in line and "reject=5" in line for line in list(self.root.log))
 
 
-KINDS = [Postfix, Exim, OpenSmtpd, Sendmail]
+class Aiosmtpd(mtas.Aiosmtpd):
+    words = ("proxy", "proxy2")
+    trusts_all_own_addresses = False
+
+    PROGRAM = """
+        import asyncio
+        import logging
+        import sys
+
+        from aiosmtpd.smtp import SMTP
+
+        DOMAINS = sys.argv[3:]
+
+        class Handler:
+            async def handle_PROXY(self, server, session, envelope, proxy):
+                session.peer = (str(proxy.src_addr), proxy.src_port)
+                return True
+
+            async def handle_RCPT(self, server, session, envelope, address, options):
+                print(f"mail for {address} from [{session.peer[0]}]", file=sys.stderr, flush=True)
+                if session.peer[0] != "127.0.0.1" and address.rpartition("@")[2] not in DOMAINS:
+                    return "550 5.7.1 relaying denied"
+                envelope.rcpt_tos.append(address)
+                return "250 2.1.5 taken"
+
+            async def handle_DATA(self, server, session, envelope):
+                return "250 2.0.0 forgotten"
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            for port, seconds in ((sys.argv[1], None), (sys.argv[2], 5)):
+                await loop.create_server(
+                    lambda seconds=seconds: SMTP(Handler(), proxy_protocol_timeout=seconds),
+                    "127.0.0.1", int(port))
+            await asyncio.Event().wait()
+
+        logging.basicConfig()
+        asyncio.run(main())
+        """
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.header_port = free_port()
+
+    def start(self):
+        self.root.write("/srv/server.py", text(self.PROGRAM))
+        daemon = self.root.spawn("/usr/bin/python3", "/srv/server.py", self.port, self.header_port,
+                                 *DOMAINS.split(", "))
+        for port in (self.port, self.header_port):
+            wait_listening(("127.0.0.1", port), daemon)
+
+    def says_who(self, address):
+        return self.root.says(f"mail for {FOREIGN} from [{address}]")
+
+
+KINDS = [Postfix, Exim, OpenSmtpd, Sendmail, Aiosmtpd]
 ROWS = [(kind, word) for kind in KINDS for word in kind.words]
 
 
