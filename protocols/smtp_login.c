@@ -173,7 +173,7 @@ static enum dialogue_end choose(struct smtp *s, const char **mechanism)
     size_t len;
     if (!reply_find(&s->reply, "AUTH", &offered, &len))
         len = 0;
-    if (len > 0 && *offered == '=') { /* the old spelling */
+    while (len > 0 && strchr(" =", *offered) != NULL) { /* '=': the old spelling */
         offered++;
         len--;
     }
