@@ -12,7 +12,7 @@
 
 enum {
     SAID_MAX = SASL_LINE_MAX + 2048, /* bytes of all responses together, each with a NUL */
-    ITERATIONS_MAX = 1000000,        /* of SCRAM: about a second. No deadline can end a hash */
+    ITERATIONS_MAX = 1000000,        /* of SCRAM: half a second or so. No deadline can end a hash */
     TELLTALE = 6,                    /* bytes in a row that cannot be there by accident */
 };
 

@@ -368,45 +368,15 @@ def check(tmp_path, args=("--check",), **options):
 
 @pytest.mark.parametrize("blamed, options, words", [
     ("tlsLevel", {"tlsLevel": "encrypt"}, "write tlsLevel = secure, verify or fingerprint"),
-    ("tlsLevel", {"tlsLevel": "may"}, "tlsLevel = may does not always"),
-    ("tlsPolicy", {"tlsPolicy": "/local/ encrypt"}, "tlsLevel = encrypt does not always"),
-    ("protocolUsername", {"protocol": None}, "needs protocol = smtp or lmtp"),
-    ("protocolUsername", {"protocolPasswordFile": None}, "needs protocolPasswordFile = FILE"),
-    ("protocolUsername", {"protocolUsername": "x" * 256}, "more than 255 bytes"),
-    ("protocolPasswordFile", {"protocolUsername": None}, "means nothing without protocolUsername"),
-    ("protocolTokenFile", {"protocolTokenFile": "/dev/null"}, "one secret is enough"),
-    ("protocolPassword", {"protocolPassword": "x"}, "one secret is enough"),
-    ("protocolPassword", {"protocolPassword": "(hidden)", "protocolPasswordFile": None},
-     "what --show-config prints"),
     ("protocolPasswordFile", {"protocolPasswordFile": "/dev/null"}, "/dev/null holds nothing"),
     ("protocolPasswordFile", {"protocolPasswordFile": "/nonexistent"}, "cannot read /nonexistent"),
-    ("protocolAuthentication", {"protocolAuthentication": "PLAIN ntlm"}, '"ntlm" is not known'),
-    ("protocolAuthentication", {"protocolAuthentication": "XOAUTH2"}, "XOAUTH2 is for a token"),
-    ("authBeforeTls", {"authBeforeTls": True}, "means nothing with protocolUsername"),
 ])
 def test_what_makes_no_sense_is_an_error_with_line_and_remedy(tmp_path, blamed, options, words):
+    """The rest of them: tests/unit/test_login.c."""
     options = {"protocolPasswordFile": tmp_path / "secret", **options}
     status, said, lines = check(tmp_path, **options)
     assert status == 78 and words in said, said
     assert f"c.conf:{lines[blamed]}: " in said, said
-
-
-def test_login_is_for_the_client_side(tmp_path, pki):
-    status, said, lines = check(tmp_path, client=None, cert=pki.ecdsa.cert, key=pki.ecdsa.key)
-    assert status == 78 and f"c.conf:{lines['protocolUsername']}: " in said
-    assert "is for client = yes" in said
-
-
-@pytest.mark.parametrize("content, words", [
-    (b"a" * 1024, None), (b"a" * 1024 + b"\r\n", None), (b"a" * 1025, "more than 1024 bytes"),
-    (b"a\nb\n", "more than one line"), (b"a\0b", "control characters"), (b"\n", "holds nothing"),
-    ("pässwörd\n".encode(), None)],
-    ids=["longest", "longest with CRLF", "too long", "two lines", "NUL", "empty", "UTF-8"])
-def test_file_has_one_line(tmp_path, content, words):
-    (tmp_path / "secret").write_bytes(content)
-    (tmp_path / "secret").chmod(0o600)
-    status, said, _ = check(tmp_path, protocolPasswordFile=tmp_path / "secret")
-    assert (status == 0) == (words is None) and (words or "0 warnings") in said, said
 
 
 def test_file_that_everybody_can_read_is_warned_of(tmp_path):
