@@ -63,7 +63,7 @@ static enum dialogue_end distrust(struct smtp *s, const char *mechanism, const c
 
 /* ---- the exchange ---- */
 
-/* AUTH (its first line) or a response, or the two together. What it holds is not kept. */
+/* A verb with the mechanism, a response, or all of them on a line that is not kept. */
 static enum dialogue_end send_line(struct smtp *s, const char *verb, const char *mechanism,
                                    const char *response)
 {
@@ -75,7 +75,8 @@ static enum dialogue_end send_line(struct smtp *s, const char *verb, const char 
     return end;
 }
 
-/* Under TLS the server has no reason to see an empty one in clear as "=": none of ours is empty. */
+/* None of ours is empty, so "=" (RFC 4954 §4) is never needed. *waiting: it did not fit into the
+ * command, and is to be said to an empty challenge. */
 static enum dialogue_end begin(struct smtp *s, struct sasl *sasl, const char *mechanism,
                                const char **waiting)
 {

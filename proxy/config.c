@@ -749,6 +749,7 @@ static void check_service(struct config *c, struct service *s)
 {
     if (service_is_bundle(s)) {
         resolve_sni(c, s);
+        login_forbid(c, s);
         return;
     }
     settle_level(c, s);

@@ -83,6 +83,10 @@ static const struct login_case {
      "[in]\naccept = 127.0.0.1:1\nconnect = 2\nprotocol = smtp\n"
      "tlsLevel = none\nprotocolUsername = joe\n",
      "c.conf:6: ", "protocolUsername is for client = yes: leave it out of [in]"},
+    {"section of certificates",
+     "[in]\naccept = 127.0.0.1:1\nconnect = 2\nprotocol = smtp\ntlsLevel = none\n"
+     "[more]\nsni = in:*.example.org\ncert = /c\nprotocolPassword = x\n",
+     "c.conf:9: ", "protocolPassword is for client = yes: leave it out of [more]"},
     {"before the sections",
      "protocolPassword = x\n[in]\naccept = 127.0.0.1:1\nconnect = 2\n"
      "protocol = smtp\ntlsLevel = none\n",
