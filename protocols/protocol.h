@@ -14,6 +14,7 @@
 #include "protocols/enddata.h"
 #include "protocols/match.h"
 #include "protocols/reply.h"
+#include "protocols/sasl.h"
 #include "protocols/trace.h"
 #include "protocols/wire.h"
 #include "protocols/xclient.h"
@@ -83,13 +84,17 @@ struct tally {
 struct dialogue {
     struct wire *client, *backend;
     const struct policy *policy; /* another one after `hello` and `start_tls`, perhaps */
-    const char *step;        /* what we are doing, for the log: "reading the backend's greeting" */
-    char reason[256];        /* why it ended as it did; empty when there is nothing to say */
-    bool tls_active;         /* on the client's wire */
-    bool server_tls_active;  /* on the backend's wire; true at once: TLS from the first byte */
-    bool offered_tls;        /* request: the server has named its upgrade, in clear */
-    bool heard_offer;        /* request: it has had the opportunity to */
+    const char *step;       /* what we are doing, for the log: "reading the backend's greeting" */
+    char reason[256];       /* why it ended as it did; empty when there is nothing to say */
+    bool tls_active;        /* on the client's wire */
+    bool server_tls_active; /* on the backend's wire; true at once: TLS from the first byte */
+    bool server_verified; /* request: it is known whose TLS that is. Set by `secure`, or at once */
+    bool offered_tls;     /* request: the server has named its upgrade, in clear */
+    bool heard_offer;     /* request: it has had the opportunity to */
     int64_t pretls_deadline; /* TLS, or a decision to do without, is due by then */
+    /* request: as whom we log in, so that the client need not. NULL: it does so itself. */
+    const struct sasl_login *login;
+    const char *logged_in; /* by which mechanism we have; NULL: not (yet) */
     struct tally tally;
     /* serve, for the trace header: who the client is, kept up to date by the session, and time(2)
      */
@@ -100,7 +105,7 @@ struct dialogue {
     /* serve: TLS is up, but the client did not show the certificate that is demanded: why, as a
      * sentence without a peer's words in it. Set by start_tls; NULL: all is well. */
     const char *unwelcome;
-    /* Set by `serve`: nothing is wrong with the client, but with how the backend is set up: what to
+    /* Set by both: nothing is wrong with the client, but with how the backend is set up: what to
      * write there. NULL: nothing. */
     const char *remedy;
 
@@ -114,7 +119,8 @@ struct dialogue {
     void (*hello)(struct dialogue *d, const char *name, size_t len);
     /* Given by the session to `request`: begins TLS on the backend's wire and judges the peer. What
      * that wire still holds behind the go-ahead is fed to the handshake, which it breaks. SECURED,
-     * UNTRUSTED: the transport under `backend` is swapped, server_tls_active set. UNTRUSTED,
+     * UNTRUSTED: the transport under `backend` is swapped, server_tls_active set; server_verified,
+     * if the policy verifies and the server is whom it wants. UNTRUSTED,
      * BROKEN: `reason` is a sentence that begins with one of the result types of RFC 8460 §4.3
      * ("certificate-expired: ..."); BROKEN at the latest by pretls_deadline. */
     enum tls_outcome (*secure)(struct dialogue *d);

@@ -24,6 +24,7 @@
 #include "protocols/smtp_auth.h"
 #include "protocols/smtp_client.h"
 #include "protocols/smtp_exchange.h"
+#include "protocols/smtp_login.h"
 #include "protocols/smtp_message.h"
 #include "protocols/smtp_request.h"
 #include "protocols/smtp_say.h"
@@ -77,9 +78,13 @@ static enum dialogue_end renew_backend(struct smtp *s)
 /* Forwards EHLO, LHLO or HELO. RFC 5321 §4.1.4 allows them at any time, but OpenSMTPD answers 503
  * to the second one in a connection, and a client that has begun TLS must say it again (RFC 3207
  * §4.2). Such a backend gets a new connection, and hears it there as the first. */
-static enum dialogue_end forward_hello(struct smtp *s, const struct line *line)
+static enum dialogue_end forward_hello(struct smtp *s, const struct smtp_command *c,
+                                       const struct line *line)
 {
     enum dialogue_end end = smtp_forward(s, line);
+    if (end == DIALOGUE_GO_ON && s->reply.code == REPLY_OUT_OF_ORDER &&
+        smtp_recall_hello(s, c->verb[0] != 'H')) /* what it knows us by is our own, of the login */
+        return end;
     if (end != DIALOGUE_GO_ON || s->reply.code != REPLY_OUT_OF_ORDER || !s->greeted_in_clear ||
         s->greeted)
         return end;
@@ -98,7 +103,7 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
     if (s->lmtp != (c->verb[0] == 'L')) /* RFC 2033 §4.1: the one MUST NOT pass for the other */
         return smtp_refuse(s, 500, "5.5.1",
                            s->lmtp ? "This is LMTP: use LHLO" : "This is SMTP: use EHLO");
-    enum dialogue_end end = forward_hello(s, line);
+    enum dialogue_end end = forward_hello(s, c, line);
     if (end != DIALOGUE_GO_ON)
         return end;
     if (s->reply.code / 100 == 3)
@@ -109,7 +114,7 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
         return smtp_distrust_backend(s, "answered EHLO with a success that is not 250");
 
     const struct capability_rules rules = {.offer_starttls = tls_offered(s),
-                                           .hide_auth = smtp_auth_withheld(s),
+                                           .hide_auth = smtp_auth_hidden(s),
                                            .hide = &s->d->policy->hide,
                                            .edits = &s->d->policy->edits};
     reply_edit_capabilities(&s->reply, &rules, &s->edited, &s->told);
@@ -124,7 +129,7 @@ static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
 {
     if (s->lmtp)
         return smtp_refuse(s, 500, "5.5.1", "This is LMTP: use LHLO");
-    enum dialogue_end end = forward_hello(s, line);
+    enum dialogue_end end = forward_hello(s, c, line);
     if (end != DIALOGUE_GO_ON)
         return end;
     if (s->reply.code / 100 == 3)
@@ -416,6 +421,7 @@ static enum dialogue_end next_commands(struct smtp *s, enum dialogue_end end)
         end = next_command(s);
     reply_finish(&s->reply);
     reply_finish(&s->edited);
+    reply_finish(&s->own_hello);
     return end;
 }
 

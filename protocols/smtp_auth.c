@@ -19,6 +19,11 @@ bool smtp_auth_withheld(const struct smtp *s)
     return !smtp_is_secured(s) && !p->auth_before_tls && p->tls_level != TLS_LEVEL_NONE;
 }
 
+bool smtp_auth_hidden(const struct smtp *s)
+{
+    return s->d->login != NULL || smtp_auth_withheld(s);
+}
+
 static bool is_channel_bound(const struct smtp_command *c)
 {
     size_t n = 0;
@@ -58,6 +63,8 @@ enum dialogue_end smtp_do_auth(struct smtp *s, const struct smtp_command *c,
                                const struct line *line)
 {
     bool cancelled = false;
+    if (s->d->login != NULL) /* RFC 4954 §4: there is one in a session, and it was ours */
+        return smtp_refuse(s, 503, "5.5.1", "Already authenticated");
     if (smtp_auth_withheld(s))
         return refuse_in_clear(s);
     if (is_channel_bound(c))

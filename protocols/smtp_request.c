@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "protocols/smtp_exchange.h"
+#include "protocols/smtp_login.h"
 #include "protocols/smtp_say.h"
 
 enum {
@@ -160,6 +161,15 @@ static enum dialogue_end ask_for_tls(struct smtp *s)
     return smtp_give_up(s, heard, why);
 }
 
+static enum dialogue_end upgrade(struct smtp *s)
+{
+    const struct dialogue *d = s->d;
+    enum dialogue_end end = introduce(s);
+    if (end == DIALOGUE_GO_ON && (d->offered_tls || d->policy->tls_level == TLS_LEVEL_ENCRYPT))
+        end = ask_for_tls(s);
+    return end;
+}
+
 /* ---- the story ---- */
 
 /* The client's part begins. What the server has told us counts for nothing. */
@@ -175,14 +185,14 @@ static enum dialogue_end welcome(struct smtp *s)
 enum dialogue_end smtp_open_request(struct smtp *s)
 {
     const struct dialogue *d = s->d;
-    if (d->server_tls_active || d->policy->tls_level == TLS_LEVEL_NONE) {
+    if (d->login == NULL && (d->server_tls_active || d->policy->tls_level == TLS_LEVEL_NONE)) {
         s->decided = true;
         return smtp_pass_greeting(s);
     }
     enum dialogue_end end = smtp_meet_backend(s);
+    if (end == DIALOGUE_GO_ON && !d->server_tls_active)
+        end = upgrade(s);
     if (end == DIALOGUE_GO_ON)
-        end = introduce(s);
-    if (end == DIALOGUE_GO_ON && (d->offered_tls || d->policy->tls_level == TLS_LEVEL_ENCRYPT))
-        end = ask_for_tls(s);
+        end = smtp_log_in(s);
     return end == DIALOGUE_GO_ON ? welcome(s) : end;
 }

@@ -24,6 +24,7 @@ struct smtp {
     bool lmtp;
     bool requesting; /* we ask the server for TLS; else we offer it to the client */
     struct reply reply, edited;
+    struct reply own_hello;   /* the answer to our EHLO, if we have logged in; code 0: none */
     struct capabilities told; /* by the last EHLO reply */
     bool greeted;             /* HELO, EHLO or LHLO since the connection or TLS began */
     bool greeted_in_clear; /* the backend knows a hello of ours, or from before the client's TLS */

@@ -18,6 +18,7 @@
 #include "proxy/demand.h"
 #include "proxy/environment.h"
 #include "proxy/log.h"
+#include "proxy/login.h"
 #include "proxy/options.h"
 
 enum {
@@ -76,6 +77,7 @@ static void finish_service(struct service *s)
 {
     demands_finish(s);
     client_demand_finish(s);
+    login_finish(s);
     options_finish(s, SCOPE_SERVICE);
     for (size_t i = 0; i < s->hide.count; i++)
         pattern_destroy(s->hide.items[i]);
@@ -302,6 +304,7 @@ static void parse_text(struct parser *p, const char *text, size_t len)
             memcpy(line, text, n);
             line[n] = '\0';
             parse_line(p, line);
+            explicit_bzero(line, n); /* it may be a password */
         }
         n += lf != NULL;
         text += n;
@@ -322,6 +325,7 @@ static bool read_file(struct config *c, const char *path, int depth, const char 
         return false;
     }
     char *text = memory_alloc(FILE_MAX + 1);
+    setvbuf(f, NULL, _IONBF, 0); /* the only copy is ours, and is wiped */
     size_t len = fread(text, 1, FILE_MAX + 1, f);
     int failed = ferror(f) ? errno : 0;
     fclose(f);
@@ -331,6 +335,7 @@ static bool read_file(struct config *c, const char *path, int depth, const char 
         config_error(c, from, "%s is larger than %d bytes", path, FILE_MAX);
     else
         parse_text(&p, text, len);
+    explicit_bzero(text, len);
     free(text);
     return c->errors == 0;
 }
@@ -744,6 +749,7 @@ static void check_service(struct config *c, struct service *s)
 {
     if (service_is_bundle(s)) {
         resolve_sni(c, s);
+        login_forbid(c, s);
         return;
     }
     settle_level(c, s);
@@ -763,9 +769,11 @@ static void check_service(struct config *c, struct service *s)
     if (s->client) {
         demands_make(c, s);
         client_demand_forbid(c, s);
+        login_check(c, s);
         return;
     }
     demands_forbid(c, s);
+    login_forbid(c, s);
     warn_of_relay(c, s);
     client_demand_make(c, s);
 }
@@ -799,6 +807,7 @@ bool config_check(struct config *c)
     }
     for (size_t i = 0; i < c->n_services; i++)
         check_service(c, &c->services[i]);
+    login_forget_defaults(c);
     return c->errors == 0;
 }
 

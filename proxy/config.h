@@ -55,6 +55,8 @@ struct service {
     char *protocol_name, *ca_file, *ca_path, *crl_file, *priority, *local, *sni;
     char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c, clientcert.c */
     char *exec, *exec_args, *exec_user;
+    char *login_username, *login_password, *login_password_file, *login_token_file,
+        *login_mechanisms; /* protocolUsername and so on; see login.h */
     struct values add_capability, client_rule;
     char *client_rules, *max_connections_rate, *max_handshakes_rate;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
@@ -79,6 +81,7 @@ struct service {
     struct capability_edit added; /* add_capability */
     struct rate connections_rate, handshakes_rate; /* parsed */
     struct client_demand *client_demand; /* NULL: clients are not asked for certificates */
+    struct secret *login_secret;         /* login_password, which is empty then; NULL: not given */
 };
 
 /* Where an option was set. */

@@ -181,6 +181,7 @@ static void use_keys(struct generation *g, struct keyset *k)
     for (size_t i = 0; i < g->n_pools; i++) {
         g->pools[i].tls = k->services[i].tls;
         g->pools[i].destinations = k->services[i].destinations;
+        g->pools[i].login = k->services[i].login;
         g->pools[i].request_fd = k->services[i].request_fds[0];
         atomic_store(&g->pools[i].stats->keys_ready, true);
     }
@@ -198,8 +199,10 @@ struct keyset *generation_renew_keys(struct generation *g, char *error, size_t e
 bool generation_begin_keys(struct generation *g, char *error, size_t error_size)
 {
     g->keys = begin_keys(g, error, error_size);
-    for (size_t i = 0; g->keys != NULL && i < g->n_pools; i++)
+    for (size_t i = 0; g->keys != NULL && i < g->n_pools; i++) {
         g->pools[i].request_fd = g->keys->services[i].request_fds[0]; /* for the jail to keep */
+        g->pools[i].login = g->keys->services[i].login;
+    }
     return g->keys != NULL;
 }
 

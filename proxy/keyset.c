@@ -91,7 +91,8 @@ static uint64_t stamp_file(uint64_t hash, const char *path)
     return mix(hash, (uint64_t)st.st_mtim.tv_nsec);
 }
 
-/* Of servers, or of clients. In a directory it is the files that come and go that count. */
+/* Of servers, and what we log in with; or of clients. In a directory it is the files that come and
+ * go that count. */
 static uint64_t stamp_trust(uint64_t hash, const struct service *s)
 {
     for (size_t i = 0; i < s->n_demands; i++) {
@@ -99,6 +100,8 @@ static uint64_t stamp_trust(uint64_t hash, const struct service *s)
         hash = stamp_file(hash, s->demands[i].ca_path);
         hash = stamp_file(hash, s->demands[i].crl_file);
     }
+    hash = stamp_file(hash, s->login_password_file);
+    hash = stamp_file(hash, s->login_token_file);
     if (s->client_demand == NULL)
         return hash;
     hash = stamp_file(hash, s->ca_file);
@@ -373,6 +376,15 @@ static unsigned most_keepers(const struct config *c)
     return n < 1 ? 1 : n < KEEPERS_MAX ? (unsigned)n : KEEPERS_MAX;
 }
 
+/* Before the keeper is forked, which does not get them. */
+static bool read_logins(struct keyset *k, char *error, size_t size)
+{
+    for (size_t i = 0; i < k->n_services; i++)
+        if (!login_read(k->plan.config, k->services[i].service, &k->services[i].login, error, size))
+            return false;
+    return true;
+}
+
 struct keyset *keyset_begin(const struct keyset_plan *plan, char *error, size_t error_size)
 {
     struct keyset *k = memory_alloc(sizeof *k);
@@ -391,7 +403,7 @@ struct keyset *keyset_begin(const struct keyset_plan *plan, char *error, size_t 
         snprintf(error, error_size, "sockets to the keeper: %s", strerror(errno));
     k->stamp = k->other_stamp = stamp_all(k); /* before they are read */
     k->loading = loading_create(k);
-    if (ok && fork_keeper(k, k->loading, error, error_size))
+    if (ok && read_logins(k, error, error_size) && fork_keeper(k, k->loading, error, error_size))
         return k;
     keyset_destroy(k, true);
     return NULL;
@@ -410,6 +422,7 @@ void keyset_destroy(struct keyset *k, bool wait)
         struct service_keys *s = &k->services[i];
         tls_setup_destroy(s->tls);
         destinations_destroy(s->destinations);
+        login_destroy(s->login);
         trust_destroy(s->trust);
         creds_destroy(s->creds);
         child_close(&s->request_fds[0]);

@@ -18,6 +18,7 @@
 #include "proxy/config.h"
 #include "proxy/destination.h"
 #include "proxy/jail.h"
+#include "proxy/login.h"
 
 enum { KEEPERS_MAX = 64 };
 
@@ -28,6 +29,7 @@ struct service_keys {
     struct trust *trust;               /* for certificates of clients; NULL: none are asked for */
     struct tls_setup *tls;             /* NULL: no certificate, so no TLS; or client = yes */
     struct destinations *destinations; /* client = yes; NULL: not so */
+    struct login *login;               /* as whom we log in there; NULL: we do not */
     int request_fds[2]; /* to the keepers: [0] is the workers' end, [1] the keepers' */
 };
 

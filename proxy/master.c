@@ -94,9 +94,11 @@ static bool fork_worker(struct master *m, struct pool *p)
     int slot = stats_take_slot(p->stats);
     if (slot < 0)
         return false;
+    login_share(p->login, true);
     pid_t pid = fork();
     if (pid == 0)
         worker_main(p, slot, &g->jail, self);
+    login_share(p->login, false);
     if (pid < 0) {
         log_error_errno("service=%s fork", p->service->name);
         stats_worker_dead(p->stats, slot);

@@ -258,23 +258,35 @@ static bool await_keys(void *ctx)
 
 /* In this process, which is jailed for good before a byte of the client is read. The keys are in a
  * keeper, which loads them while this one prepares the rest, and which ends with the session. */
-_Noreturn static void serve_jailed(struct generation *g, int cancel_end, struct connection *from)
+_Noreturn static void serve_jailed(struct generation *g, bool keys_loaded, int cancel_end,
+                                   struct connection *from)
 {
     programs_keep(g);
     struct awaited awaited = {.generation = g};
     struct pool *p = &g->pools[0];
     const struct oneshot o = {.fd = from->fd,
                               .client = &from->peer,
-                              .report_fd = keyset_report_fd(g->keys),
+                              .report_fd = keys_loaded ? -1 : keyset_report_fd(g->keys),
                               .stop_fd = g->keys->stop_fds[1],
                               .spawner_stop_fd = g->spawner.stop_fd,
                               .cancel_fd = cancel_end,
                               .drain_seconds = (unsigned)g->config->timeout_drain};
-    p->await_keys = await_keys;
+    p->await_keys = keys_loaded ? NULL : await_keys;
     p->await_ctx = &awaited;
     title_set("session");
     worker_serve_oneshot(p, &g->jail, &o);
     _exit(awaited.failed ? EX_CONFIG : 0);
+}
+
+/* Whom to trust stands in files as well, and is read with the report: on the client side before the
+ * jail, where there are none. False: the client has been told to come back. */
+static bool load_trust(struct generation *g, struct connection *from, char *error, size_t size)
+{
+    if (generation_finish_keys(g, error, size))
+        return true;
+    log_error("%s", error);
+    refuse(g->config, g->config->only, from);
+    return false;
 }
 
 /* Returns an exit status if it cannot. Takes the configuration. */
@@ -291,8 +303,12 @@ static int serve_one(struct config *c, struct connection *from)
     common.cancel_fd = cancel[0];
     if (tls_global_init(error, sizeof error))
         g = generation_prepare(c, &common, error, sizeof error);
-    if (g != NULL && generation_begin_keys(g, error, sizeof error))
-        serve_jailed(g, cancel[1], from);
+    if (g != NULL && generation_begin_keys(g, error, sizeof error)) {
+        bool client = g->config->only->client;
+        if (client && !load_trust(g, from, error, sizeof error))
+            return EX_CONFIG;
+        serve_jailed(g, client, cancel[1], from);
+    }
     log_error("%s", error);
     return EX_CONFIG;
 }

@@ -101,6 +101,17 @@ static const struct option_row rows[] = {
      "milliseconds that implicitTls = auto waits for the client to speak"},
     {"protocol", OPTION_TEXT, SERVICE(protocol_name), NULL, 0, 0, NULL,
      "smtp or lmtp; without it bytes are passed and nothing is understood"},
+    {"protocolAuthentication", OPTION_TEXT, SERVICE(login_mechanisms), NULL, 0, 0, NULL,
+     "client: mechanisms to log in by, the most wanted first (default: the strongest that is "
+     "offered)"},
+    {"protocolPassword", OPTION_SECRET, SERVICE(login_password), NULL, 0, 0, NULL,
+     "client: password to log in with; better in a file of its own"},
+    {"protocolPasswordFile", OPTION_FILE, SERVICE(login_password_file), NULL, 0, 0, NULL,
+     "client: file whose one line is the password to log in with"},
+    {"protocolTokenFile", OPTION_FILE, SERVICE(login_token_file), NULL, 0, 0, NULL,
+     "client: file whose one line is an OAuth 2.0 access token to log in with"},
+    {"protocolUsername", OPTION_TEXT, SERVICE(login_username), NULL, 0, 0, NULL,
+     "client: log in to the server under this name, so that clients need not"},
     {"tlsLevel", OPTION_CHOICE, SERVICE(tls_level), "may", 0, 0,
      "none may encrypt fingerprint verify secure dane dane-only",
      "STARTTLS is not offered, offered, or required; client: what is demanded of servers (default "
@@ -217,12 +228,9 @@ static const struct option_row rows[] = {
     GONE("provider", "GnuTLS has no providers: give the key as a file"),
     GONE("providerParameter", "GnuTLS has no providers: give the key as a file"),
     GONE("logId", "lines of one session carry the worker's process number: leave it out"),
-    GONE("protocolAuthentication", "ehlock logs in nowhere by itself: leave it out"),
-    GONE("protocolDomain", "ehlock logs in nowhere by itself: leave it out"),
-    GONE("protocolHeader", "ehlock logs in nowhere by itself: leave it out"),
+    GONE("protocolDomain", "there is no login by NTLM: leave it out"),
+    GONE("protocolHeader", "there is no login by HTTP: leave it out"),
     GONE("protocolHost", "write hostname = NAME before the first [section]"),
-    GONE("protocolPassword", "ehlock logs in nowhere by itself: leave it out"),
-    GONE("protocolUsername", "ehlock logs in nowhere by itself: leave it out"),
     GONE("pty", "a program that is started gets a socket: leave it out"),
     GONE("sessiond", "tickets resume sessions without a cache daemon: leave it out"),
     GONE("setEnv", "set the environment where ehlock is started, in the unit file for example"),
@@ -335,6 +343,30 @@ static const char *set_number(const struct option_row *row, void *base, const ch
     return NULL;
 }
 
+static const char placeholder[] = "(hidden)";
+
+static void set_text(const struct option_row *row, void *base, const char *value)
+{
+    free(*as_text(row, base));
+    *as_text(row, base) = memory_strdup(value);
+}
+
+static void wipe(const char *secret)
+{
+    if (secret != NULL)
+        explicit_bzero((char *)secret, strlen(secret));
+}
+
+static const char *set_secret(const struct option_row *row, void *base, const char *value)
+{
+    if (strcmp(value, placeholder) == 0)
+        return "is what --show-config prints in place of the password: write that, or name a file "
+               "that holds it";
+    wipe(*as_text(row, base));
+    set_text(row, base, value);
+    return NULL;
+}
+
 static void empty_list(struct values *list)
 {
     for (size_t i = 0; i < list->count; i++) {
@@ -360,9 +392,10 @@ const char *option_set(const struct option_row *row, void *base, const char *val
     switch (row->type) {
     case OPTION_TEXT:
     case OPTION_FILE:
-        free(*as_text(row, base));
-        *as_text(row, base) = memory_strdup(value);
+        set_text(row, base, value);
         return NULL;
+    case OPTION_SECRET:
+        return set_secret(row, base, value);
     case OPTION_NUMBER:
         return set_number(row, base, value);
     case OPTION_CHOICE:
@@ -386,7 +419,7 @@ const char *option_set(const struct option_row *row, void *base, const char *val
 
 static bool is_text(const struct option_row *row)
 {
-    return row->type == OPTION_TEXT || row->type == OPTION_FILE;
+    return row->type == OPTION_TEXT || row->type == OPTION_FILE || row->type == OPTION_SECRET;
 }
 
 static bool is_list(const struct option_row *row)
@@ -409,6 +442,8 @@ void options_finish(void *base, enum option_scope scope)
         if (row->scope != scope)
             continue;
         if (is_text(row)) {
+            if (row->type == OPTION_SECRET)
+                wipe(*as_text(row, base));
             free(*as_text(row, base));
             *as_text(row, base) = NULL;
         } else if (is_list(row)) {
@@ -445,7 +480,8 @@ void options_show(const void *base, enum option_scope scope, FILE *out)
         if (row->scope != scope)
             continue;
         if (is_text(row) && *as_text(row, base) != NULL) {
-            fprintf(out, "%s = %s\n", row->name, *as_text(row, base));
+            fprintf(out, "%s = %s\n", row->name,
+                    row->type == OPTION_SECRET ? placeholder : *as_text(row, base));
         } else if (row->type == OPTION_NUMBER) {
             fprintf(out, "%s = %d\n", row->name, *as_int(row, base));
         } else if (row->type == OPTION_CHOICE) {

@@ -16,6 +16,7 @@ enum option_type {
     OPTION_FILE,    /* a path */
     OPTION_NUMBER,  /* decimal, min .. max */
     OPTION_CHOICE,  /* one of the words in `choices`, stored as its index */
+    OPTION_SECRET,  /* text that is never shown, and wiped when it goes */
     OPTION_LIST,    /* text, repeatable */
     OPTION_FILES,   /* paths, repeatable */
     OPTION_INCLUDE, /* a directory of further files */
@@ -45,7 +46,8 @@ const struct option_row *option_find(const char *name); /* case-insensitive */
 const char *option_set(const struct option_row *row, void *base, const char *value,
                        const char *where);
 
-/* Writes "name = value" lines for all rows of the scope that have a value. */
+/* Writes "name = value" lines for all rows of the scope that have a value; of a secret a
+ * placeholder, which option_set refuses. */
 void options_show(const void *base, enum option_scope scope, FILE *out);
 
 /* Sets all defaults of the scope; frees what option_set has allocated; copies one service's

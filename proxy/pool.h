@@ -13,6 +13,7 @@
 #include "proxy/destination.h"
 #include "proxy/jail.h"
 #include "proxy/listen.h"
+#include "proxy/login.h"
 #include "proxy/program.h"
 #include "proxy/stats.h"
 #include "proxy/transparent.h"
@@ -31,6 +32,7 @@ struct pool {
     /* Those of the current keyset, borrowed: */
     struct tls_setup *tls;             /* NULL: no TLS */
     struct destinations *destinations; /* client = yes; NULL: not so */
+    struct login *login;               /* as whom we log in there; NULL: we do not */
     int request_fd;                    /* the workers' end of the socket to the keepers */
     int notify_fd;                     /* eventfd: "fewer idle workers than you may want" */
     int cancel_fd;                     /* readable when sessions have to end now */

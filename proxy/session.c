@@ -109,7 +109,7 @@ static void summarize(const struct session *s)
     log_notice(
         "service=%s client=%s%s%s%s%s backend=%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
         "alpn=%s%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
-        "seconds=%lld.%03lld%s%s%s%s",
+        "seconds=%lld.%03lld%s%s%s%s%s%s",
         s->pool->service->name, s->peer->text, s->via != NULL ? " via=" : "",
         s->via != NULL ? s->via->text : "", s->id_len > 0 ? " id=" : "",
         as_word(s->id, id, sizeof id), s->backend_address != NULL ? s->backend_address->text : "-",
@@ -117,7 +117,10 @@ static void summarize(const struct session *s)
         as_word(tls.sni, sni, sizeof sni), as_word(tls.alpn, alpn, sizeof alpn), certificate,
         end_word(s->end), d->step, d->tally.senders, d->tally.recipients, d->tally.messages,
         (unsigned long long)s->client.received, (unsigned long long)s->client.sent,
-        (long long)(ms / 1000), (long long)(ms % 1000), server,
+        (long long)(ms / 1000), (long long)(ms % 1000), server, d->login != NULL ? " login=" : "",
+        d->login == NULL       ? ""
+        : d->logged_in != NULL ? d->logged_in
+                               : "none",
         d->reason[0] != '\0' ? " reason=\"" : "", d->reason, d->reason[0] != '\0' ? "\"" : "");
 }
 
@@ -502,7 +505,7 @@ static bool dialogue_renew_backend(struct dialogue *d)
     struct session *s = d->session;
     const struct destination *before = s->upstream.to;
     upstream_drop(&s->upstream);
-    d->server_tls_active = false;
+    d->server_tls_active = d->server_verified = false;
     close(s->backend_fd);
     s->backend_fd = -1;
     child_close(&s->line_fd);
@@ -525,6 +528,7 @@ static enum tls_outcome dialogue_secure(struct dialogue *d)
     enum tls_outcome outcome =
         upstream_secure(&s->upstream, &s->backend, deadline, d->reason, sizeof d->reason);
     d->server_tls_active = outcome != OUTCOME_BROKEN;
+    d->server_verified = outcome == OUTCOME_SECURED && upstream_is_verified(&s->upstream);
     return outcome;
 }
 
@@ -774,6 +778,7 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
         .hello = dialogue_hello,
         .step = "beginning",
         .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
+        .login = pool->login != NULL ? &pool->login->words : NULL,
         .clock = time,
         .tls_ready = dialogue_tls_ready,
         .start_tls = dialogue_start_tls,

@@ -42,6 +42,11 @@ static enum tls_outcome judge(struct upstream *u, char *reason, size_t size)
     return OUTCOME_UNTRUSTED;
 }
 
+bool upstream_is_verified(const struct upstream *u)
+{
+    return u->secured && u->judged && u->verdict.cause == VERDICT_OK;
+}
+
 enum tls_outcome upstream_secure(struct upstream *u, struct wire *backend, int64_t deadline,
                                  char *reason, size_t reason_size)
 {

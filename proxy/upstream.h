@@ -24,6 +24,9 @@ void upstream_set(struct upstream *u, const struct destination *to, struct polic
 enum tls_outcome upstream_secure(struct upstream *u, struct wire *backend, int64_t deadline,
                                  char *reason, size_t reason_size);
 
+/* Whether TLS is up with a server that has been judged, and found to be whom the level wants. */
+bool upstream_is_verified(const struct upstream *u);
+
 /* Says close_notify, as far as that goes without waiting. */
 void upstream_bye(struct upstream *u);
 

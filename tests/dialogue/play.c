@@ -841,7 +841,7 @@ static const struct protocol *protocol_of(const char *name)
 static bool is_request(const char *name)
 {
     char word[16];
-    return sscanf(name, "%*15[^/-]-%15[^/]/", word) == 1 && strcmp(word, "request") == 0;
+    return sscanf(name, "%*15[^/-]-%15[^/]/", word) == 1 && strncmp(word, "request", 7) == 0;
 }
 
 /* The two threads take turns, so a second processor would only carry bytes to and fro. Where this

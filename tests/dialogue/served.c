@@ -206,6 +206,7 @@ static enum tls_outcome secure(struct dialogue *d)
         return broken(d, "bytes follow the ServerHello");
     s->server_tls_active = true;
     d->server_tls_active = true;
+    d->server_verified = s->transcript->untrusted == NULL && !s->transcript->unverified;
     if (s->transcript->untrusted == NULL)
         return OUTCOME_SECURED;
     snprintf(d->reason, sizeof d->reason, "%s", s->transcript->untrusted);
@@ -232,6 +233,13 @@ static bool renew_backend(struct dialogue *d)
 static void *run(void *ctx)
 {
     struct served *s = ctx;
+    const struct transcript *t = s->transcript;
+    const struct sasl_login login = {.username = "joe",
+                                     .secret = "secret",
+                                     .is_token = t->by_token,
+                                     .mechanisms = t->mechanisms,
+                                     .library =
+                                         t->mechanisms != NULL ? sasl_library_create() : NULL};
     struct dialogue d = {
         .client = &s->client,
         .backend = &s->backend,
@@ -239,6 +247,8 @@ static void *run(void *ctx)
         .step = "beginning",
         .tls_active = s->tls_active,
         .server_tls_active = s->server_tls_active,
+        .server_verified = s->server_tls_active && !t->unverified,
+        .login = t->mechanisms != NULL ? &login : NULL,
         .pretls_deadline = wire_now() + s->transcript->pretls_ms,
         .tls_ready = tls_ready,
         .start_tls = start_tls,
@@ -254,7 +264,8 @@ static void *run(void *ctx)
     };
     if (d.tls_active)
         note_tls(&d);
-    s->end = s->transcript->requests ? s->protocol->request(&d) : s->protocol->serve(&d);
+    s->end = t->requests ? s->protocol->request(&d) : s->protocol->serve(&d);
+    sasl_library_destroy(login.library);
     (void)shutdown(s->backend_fd, SHUT_RDWR);
     (void)shutdown(s->spare_fd, SHUT_RDWR);
     if (s->client.out_len > 0)

@@ -181,6 +181,19 @@ static bool set_rule_option(struct transcript *t, const char *name, const char *
     return hides || reply_may_add(value) == NULL;
 }
 
+/* Of those in which it logs in there. */
+static bool set_login_option(struct transcript *t, const char *name, const char *value)
+{
+    bool by_token = strcmp(name, "logInByToken") == 0;
+    if (by_token || strcmp(name, "logIn") == 0) {
+        t->by_token = by_token;
+        return set_text(&t->mechanisms, value);
+    }
+    bool unverified = strcmp(name, "verified") == 0 && strcmp(value, "no") == 0;
+    t->unverified = t->unverified || unverified;
+    return unverified;
+}
+
 /* Of sessions in which ehlock asks the backend for TLS. */
 static bool set_request_option(struct transcript *t, const char *name, const char *value)
 {
@@ -190,7 +203,9 @@ static bool set_request_option(struct transcript *t, const char *name, const cha
         return set_yes_no(&t->server_starts_with_tls, value);
     if (strcmp(name, "newConnection") == 0)
         return set_yes_no(&t->new_connection, value);
-    return strcmp(name, "untrusted") == 0 && set_text(&t->untrusted, value);
+    if (strcmp(name, "untrusted") == 0)
+        return set_text(&t->untrusted, value);
+    return set_login_option(t, name, value);
 }
 
 /* Of sessions in which the backend is told who the client is, or the client has to show it. */
@@ -441,6 +456,7 @@ void transcript_free(struct transcript *t)
     free(t->hostname);
     free(t->untrusted);
     free(t->login);
+    free(t->mechanisms);
     free(t->unwelcome);
     free(t->reason);
     free(t->step);

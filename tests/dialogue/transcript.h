@@ -13,7 +13,10 @@
  *                                     trusted), serverStartsWithTls yes, newConnection no (the
  *                                     backend cannot be connected to anew), login NAME (the
  *                                     client's certificate is on the list, and TLS is there or
- *                                     comes), unwelcome TEXT (it is not good enough)
+ *                                     comes), unwelcome TEXT (it is not good enough),
+ *                                     logIn MECHANISMS (as "joe" with the password "secret"),
+ *                                     logInByToken MECHANISMS (with the token "secret"),
+ *                                     verified no (the server, though it is not untrusted)
  *   C: text        the client sends text and CRLF       C| text   the same without CRLF
  *   B: text        the backend must hear exactly this   B| text
  *   S: text        the backend sends                    S| text
@@ -101,6 +104,8 @@ struct transcript {
     bool server_starts_with_tls, new_connection;
     char *untrusted;         /* NULL: the backend is trusted */
     char *login, *unwelcome; /* NULL: none; of the client, when it has TLS */
+    char *mechanisms;        /* by which we log in; NULL: we do not */
+    bool by_token, unverified;
 
     enum dialogue_end end;
     char *reason, *step; /* NULL: any */

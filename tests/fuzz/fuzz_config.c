@@ -70,6 +70,8 @@ static bool is_same_value(const struct option_row *row, const void *a, const voi
     case OPTION_TEXT:
     case OPTION_FILE:
         return is_same_text(*(char *const *)at_a, *(char *const *)at_b);
+    case OPTION_SECRET: /* the other one would be a placeholder, which is refused */
+        break;
     case OPTION_NUMBER:
     case OPTION_CHOICE:
         return *(const int *)at_a == *(const int *)at_b;
@@ -109,6 +111,26 @@ static void check_shown(const struct config *c)
     config_finish(&again);
 }
 
+static bool has_password(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_services; i++)
+        if (c->services[i].login_password != NULL)
+            return true;
+    return false;
+}
+
+/* What stands for the password must not be taken for one. */
+static void check_hidden(const struct config *c)
+{
+    struct config again;
+    struct told told;
+    size_t len;
+    char *text = show(c, &len);
+    must(!load(&again, &told, text, len), "the placeholder of a password is refused");
+    free(text);
+    config_finish(&again);
+}
+
 /* Whether it could make us read directories. */
 static bool includes(const char *text, size_t len)
 {
@@ -126,8 +148,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > TEXT_MAX || includes((const char *)data, size))
         return 0;
     char *text = copy_exactly(data, size);
-    if (load(&c, &told, text, size))
-        check_shown(&c);
+    if (load(&c, &told, text, size)) {
+        if (has_password(&c))
+            check_hidden(&c);
+        else
+            check_shown(&c);
+    }
     config_finish(&c);
     free(text);
     return 0;

@@ -26,6 +26,9 @@ def trouble(room, path, bracket, header):
     elif header.startswith("pcre2"):
         if (room, path.name) != ("protocols", "match.c"):
             return "pcre2 is seen in protocols/match.c only"
+    elif header.startswith("gsasl"):
+        if (room, path.name) != ("protocols", "sasl.c"):
+            return "GNU SASL is seen in protocols/sasl.c only"
     elif header.split("/")[0] in ROOMS:
         return "headers of ours stand between quotes"
     return None

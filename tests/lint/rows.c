@@ -16,6 +16,7 @@ static const char *kind(const struct option_row *row)
         return "choice";
     case OPTION_TEXT:
     case OPTION_FILE:
+    case OPTION_SECRET:
     case OPTION_LIST:
     case OPTION_FILES:
     case OPTION_INCLUDE:

@@ -766,6 +766,7 @@ static void check_row(const struct option_row *row)
         break;
     case OPTION_TEXT:
     case OPTION_FILE:
+    case OPTION_SECRET:
     case OPTION_LIST:
     case OPTION_FILES:
     case OPTION_NOTHING:
