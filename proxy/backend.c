@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: ISC */
 #include "proxy/backend.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "protocols/wire.h"
+#include "proxy/dial.h"
 #include "proxy/spawner.h"
+#include "proxy/transparent.h"
 
 enum { RETRY_MS = 10 };
-#include "proxy/transparent.h"
+static_assert((int)BACKENDS_MAX <= (int)DIAL_MAX, "all of one host can be tried");
 
 static void clear_port(struct address *a)
 {
@@ -66,24 +68,6 @@ bool backends_resolve(struct backends *b, const struct service *s, char *error, 
     return resolve_local(b, s, error, size);
 }
 
-/* 0 when connected, or an errno. */
-static int wait_connected(int fd, int64_t deadline, int cancel_fd)
-{
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT}};
-    int error = 0;
-    socklen_t len = sizeof error;
-    switch (wire_poll(fds, 1, cancel_fd, deadline)) {
-    case WIRE_OK:
-        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
-    case WIRE_TIMEOUT:
-        return ETIMEDOUT;
-    case WIRE_CANCELLED:
-        return ECANCELED;
-    default:
-        return errno;
-    }
-}
-
 /* A Unix socket whose backlog is full says EAGAIN and cannot be polled: wait inside connect(2). */
 static int connect_path(int fd, const struct address *a, int64_t deadline)
 {
@@ -95,45 +79,34 @@ static int connect_path(int fd, const struct address *a, int64_t deadline)
     return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
 }
 
-static int connect_tcp(int fd, const struct address *source, const struct address *a,
-                       int64_t deadline, int cancel_fd)
-{
-    const int on = 1;
-    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
-        fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
-        return errno;
-    if (source->len > 0 && a->sa.ss_family == source->sa.ss_family &&
-        bind(fd, (const struct sockaddr *)&source->sa, source->len) != 0)
-        return errno;
-    if (connect(fd, (const struct sockaddr *)&a->sa, a->len) == 0)
-        return 0;
-    return errno == EINPROGRESS ? wait_connected(fd, deadline, cancel_fd) : errno;
-}
+/* Whose connections these are, for dial.h. */
+struct caller {
+    const struct disguise *as; /* NULL: our own */
+    struct address source;     /* len 0: any */
+};
 
-static int open_socket(const struct disguise *as, const struct address *source, int family)
+static int bind_source(int fd, const struct address *source)
 {
-    if (as == NULL)
-        return socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (source->sa.ss_family == family)
-        return transparent_take(as->sockets, family);
-    errno = EAFNOSUPPORT; /* never in our own name: the backend would take the client for us */
+    if (bind(fd, (const struct sockaddr *)&source->sa, source->len) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
     return -1;
 }
 
-/* 0 and a connected, non-blocking descriptor, or an errno. */
-static int connect_one(const struct disguise *as, const struct address *source,
-                       const struct address *a, int64_t deadline, int cancel_fd, int *out)
+static int open_socket(void *ctx, int family)
 {
-    int fd = open_socket(as, source, a->sa.ss_family);
-    if (fd < 0)
-        return errno;
-    int error = a->sa.ss_family == AF_UNIX ? connect_path(fd, a, deadline)
-                                           : connect_tcp(fd, source, a, deadline, cancel_fd);
-    if (error != 0)
-        close(fd);
+    const struct caller *c = ctx;
+    bool same_kind = c->source.len > 0 && c->source.sa.ss_family == family;
+    int fd = -1;
+    if (c->as == NULL)
+        fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    else if (same_kind)
+        fd = transparent_take(c->as->sockets, family);
     else
-        *out = fd;
-    return error;
+        errno = EAFNOSUPPORT; /* never in our own name: the backend would take the client for us */
+    return fd >= 0 && same_kind ? bind_source(fd, &c->source) : fd;
 }
 
 static const char *explain(int error, const struct disguise *as)
@@ -143,27 +116,97 @@ static const char *explain(int error, const struct disguise *as)
                : strerror(error);
 }
 
+/* What went wrong with all that were tried, as one sentence. */
+struct complaint {
+    char *text;
+    size_t size, used;
+};
+
+static void complain(struct complaint *c, const struct address *a, const char *reason)
+{
+    int n = snprintf(c->text + c->used, c->size - c->used, "%sbackend %s: %s",
+                     c->used > 0 ? "; " : "", a->text, reason);
+    c->used = n > 0 && c->used + (size_t)n < c->size ? c->used + (size_t)n : c->size - 1;
+}
+
+/* The addresses of one entry of `connect`. */
+struct group {
+    const struct address *addresses;
+    size_t begin, count;
+};
+
+static struct group group_of(const struct backends *b, size_t n)
+{
+    struct group g = {.begin = n, .count = 1};
+    while (g.begin > 0 && b->entries[g.begin - 1] == b->entries[n])
+        g.begin--;
+    while (g.begin + g.count < b->count && b->entries[g.begin + g.count] == b->entries[n])
+        g.count++;
+    g.addresses = &b->addresses[g.begin];
+    return g;
+}
+
+static int connect_path_group(const struct group *g, unsigned seconds, struct complaint *out)
+{
+    const struct address *a = g->addresses;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error = fd < 0 ? errno : connect_path(fd, a, wire_deadline(seconds));
+    if (error == 0)
+        return fd;
+    complain(out, a, strerror(error));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static int connect_group(const struct group *g, size_t first, struct dial *d,
+                         const struct address **chosen, struct complaint *out)
+{
+    const struct caller *caller = d->ctx;
+    size_t winner;
+    *chosen = g->addresses;
+    if (g->addresses->sa.ss_family == AF_UNIX)
+        return connect_path_group(g, d->seconds, out);
+    dial_order(d, g->addresses, g->count, first);
+    int fd = dial_run(d, &winner);
+    if (fd >= 0)
+        *chosen = d->to[winner];
+    for (size_t i = 0; fd < 0 && i < d->count; i++)
+        if (d->errors[i] != 0)
+            complain(out, d->to[i], explain(d->errors[i], caller->as));
+    return fd;
+}
+
+static bool was_cancelled(const struct dial *d)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (d->errors[i] == ECANCELED)
+            return true;
+    return false;
+}
+
 int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
                      unsigned seconds, int cancel_fd, const struct address **chosen, char *error,
                      size_t size)
 {
-    struct address source = as != NULL ? address_unmapped(as->client) : b->local;
-    size_t used = 0;
+    struct caller caller = {.as = as,
+                            .source = as != NULL ? address_unmapped(as->client) : b->local};
+    struct dial d = {
+        .seconds = seconds, .cancel_fd = cancel_fd, .open = open_socket, .ctx = &caller};
+    struct complaint out = {.text = error, .size = size};
+    const struct address *to;
+    size_t n = first % b->count;
+    clear_port(&caller.source);
     error[0] = '\0';
-    clear_port(&source);
-    for (size_t i = 0; i < b->count; i++) {
-        const struct address *a = &b->addresses[(first + i) % b->count];
-        int fd = -1;
-        int r = connect_one(as, &source, a, wire_deadline(seconds), cancel_fd, &fd);
-        if (r == 0) {
-            *chosen = a;
+    for (size_t tried = 0; tried < b->count && !was_cancelled(&d);) {
+        const struct group g = group_of(b, n);
+        int fd = connect_group(&g, n - g.begin, &d, &to, &out);
+        if (fd >= 0) {
+            *chosen = to;
             return fd;
         }
-        int n = snprintf(error + used, size - used, "%sbackend %s: %s", i > 0 ? "; " : "", a->text,
-                         explain(r, as));
-        used = n > 0 && used + (size_t)n < size ? used + (size_t)n : size - 1;
-        if (r == ECANCELED)
-            break;
+        tried += g.count;
+        n = (g.begin + g.count) % b->count;
     }
     return -1;
 }

@@ -39,9 +39,10 @@ struct disguise {
 };
 
 /* Connects to the first that answers, beginning with number `first` modulo the count, each within
- * `seconds`. Returns a non-blocking descriptor and sets *chosen; or -1, and `error` has one
- * sentence. `as`: NULL, or the source, and then backends of another family are passed over.
- * `cancel_fd` becoming readable ends it (-1: none). */
+ * `seconds`. One entry of `connect` after the other is tried; among the addresses of one the next
+ * is tried while the earlier ones are silent (dial.h). Returns a non-blocking descriptor and sets
+ * *chosen; or -1, and `error` has one sentence. `as`: NULL, or the source, and then backends of
+ * another family are passed over. `cancel_fd` becoming readable ends it (-1: none). */
 int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
                      unsigned seconds, int cancel_fd, const struct address **chosen, char *error,
                      size_t error_size);
