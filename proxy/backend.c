@@ -13,6 +13,7 @@
 #include "proxy/dial.h"
 #include "proxy/spawner.h"
 #include "proxy/transparent.h"
+#include "proxy/tunnel.h"
 
 enum { RETRY_MS = 10 };
 static_assert((int)BACKENDS_MAX <= (int)DIAL_MAX, "all of one host can be tried");
@@ -39,10 +40,35 @@ static bool resolve_local(struct backends *b, const struct service *s, char *err
     return true;
 }
 
-bool backends_resolve(struct backends *b, const struct service *s, char *error, size_t size)
+static bool prepare_via(struct backends *b, const struct config *c, const struct service *s,
+                        char *error, size_t size)
+{
+    if (s->connect.count > BACKENDS_MAX) {
+        snprintf(error, size, "%s: connect: more than %d addresses", s->where, BACKENDS_MAX);
+        return false;
+    }
+    for (; b->count < s->connect.count; b->count++) {
+        struct address *a = &b->addresses[b->count];
+        snprintf(a->text, sizeof a->text, "%s", s->connect.items[b->count].text);
+        b->entries[b->count] = (unsigned char)b->count;
+    }
+    b->via = via_create(c, s, error, size);
+    return b->via != NULL && resolve_local(b, s, error, size);
+}
+
+void backends_finish(struct backends *b)
+{
+    via_destroy(b->via);
+    b->via = NULL;
+}
+
+bool backends_resolve(struct backends *b, const struct config *c, const struct service *s,
+                      char *error, size_t size)
 {
     char reason[200];
     *b = (struct backends){0};
+    if (s->via != NULL)
+        return prepare_via(b, c, s, error, size);
     if (s->exec != NULL) {
         b->program = true;
         b->count = 1;
@@ -116,22 +142,84 @@ static const char *explain(int error, const struct disguise *as)
                : strerror(error);
 }
 
-/* What went wrong with all that were tried, as one sentence. */
-struct complaint {
+/* A way to one of the backends, and what went wrong with all that were tried, as one sentence. */
+struct search {
+    const struct backends *backends;
+    const struct disguise *as;
+    struct dial dial;
+    const struct address *found;
+    bool over; /* no other entry is worth a try */
     char *text;
     size_t size, used;
 };
 
-static void complain(struct complaint *c, const struct address *a, const char *reason)
+/* `proxy`: NULL, or the one of its addresses. */
+static void complain(struct search *s, const struct address *a, const struct address *proxy,
+                     const char *reason)
 {
-    int n = snprintf(c->text + c->used, c->size - c->used, "%sbackend %s: %s",
-                     c->used > 0 ? "; " : "", a->text, reason);
-    c->used = n > 0 && c->used + (size_t)n < c->size ? c->used + (size_t)n : c->size - 1;
+    int n = snprintf(s->text + s->used, s->size - s->used, "%sbackend %s: %s%s%s%s",
+                     s->used > 0 ? "; " : "", a->text, proxy != NULL ? "proxy " : "",
+                     proxy != NULL ? proxy->text : "", proxy != NULL ? ": " : "", reason);
+    s->used = n > 0 && s->used + (size_t)n < s->size ? s->used + (size_t)n : s->size - 1;
+}
+
+/* Complains about all that have been dialled; `to`: NULL, or the server behind these proxies. */
+static void complain_of_all(struct search *s, const struct address *to)
+{
+    const struct dial *d = &s->dial;
+    for (size_t i = 0; i < d->count; i++) {
+        const char *reason = explain(d->errors[i], s->as);
+        s->over = s->over || d->errors[i] == ECANCELED;
+        if (d->errors[i] != 0 && to != NULL)
+            complain(s, to, d->to[i], reason);
+        else if (d->errors[i] != 0)
+            complain(s, d->to[i], NULL, reason);
+    }
+}
+
+static int connect_to_path(struct search *s, const struct address *a)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error = fd < 0 ? errno : connect_path(fd, a, wire_deadline(s->dial.seconds));
+    if (error == 0) {
+        s->found = a;
+        return fd;
+    }
+    complain(s, a, NULL, strerror(error));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* A proxy that cannot be reached cannot be for another server either. */
+static int connect_through(struct search *s, const struct via *v, size_t n)
+{
+    const struct address *to = &s->backends->addresses[n];
+    struct dial *d = &s->dial;
+    char reason[128];
+    size_t winner;
+    d->deadline = wire_deadline(d->seconds);
+    dial_order(d, v->addresses, v->count, 0);
+    int fd = dial_run(d, &winner);
+    if (fd < 0) {
+        complain_of_all(s, to);
+        s->over = true;
+        return -1;
+    }
+    enum tunnel_end end = tunnel_open(v, &v->targets[s->backends->entries[n]], fd, d->deadline,
+                                      d->cancel_fd, reason, sizeof reason);
+    if (end == TUNNEL_OPEN) {
+        s->found = to;
+        return fd;
+    }
+    complain(s, to, d->to[winner], reason);
+    s->over = end == TUNNEL_CANCELLED;
+    close(fd);
+    return -1;
 }
 
 /* The addresses of one entry of `connect`. */
 struct group {
-    const struct address *addresses;
     size_t begin, count;
 };
 
@@ -142,47 +230,25 @@ static struct group group_of(const struct backends *b, size_t n)
         g.begin--;
     while (g.begin + g.count < b->count && b->entries[g.begin + g.count] == b->entries[n])
         g.count++;
-    g.addresses = &b->addresses[g.begin];
     return g;
 }
 
-static int connect_path_group(const struct group *g, unsigned seconds, struct complaint *out)
+/* Beginning with address `n`, which is one of them. */
+static int connect_to_group(struct search *s, const struct group *g, size_t n)
 {
-    const struct address *a = g->addresses;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int error = fd < 0 ? errno : connect_path(fd, a, wire_deadline(seconds));
-    if (error == 0)
-        return fd;
-    complain(out, a, strerror(error));
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
-static int connect_group(const struct group *g, size_t first, struct dial *d,
-                         const struct address **chosen, struct complaint *out)
-{
-    const struct caller *caller = d->ctx;
+    const struct backends *b = s->backends;
     size_t winner;
-    *chosen = g->addresses;
-    if (g->addresses->sa.ss_family == AF_UNIX)
-        return connect_path_group(g, d->seconds, out);
-    dial_order(d, g->addresses, g->count, first);
-    int fd = dial_run(d, &winner);
+    if (b->via != NULL)
+        return connect_through(s, b->via, n);
+    if (b->addresses[n].sa.ss_family == AF_UNIX)
+        return connect_to_path(s, &b->addresses[n]);
+    dial_order(&s->dial, &b->addresses[g->begin], g->count, n - g->begin);
+    int fd = dial_run(&s->dial, &winner);
     if (fd >= 0)
-        *chosen = d->to[winner];
-    for (size_t i = 0; fd < 0 && i < d->count; i++)
-        if (d->errors[i] != 0)
-            complain(out, d->to[i], explain(d->errors[i], caller->as));
+        s->found = s->dial.to[winner];
+    else
+        complain_of_all(s, NULL);
     return fd;
-}
-
-static bool was_cancelled(const struct dial *d)
-{
-    for (size_t i = 0; i < d->count; i++)
-        if (d->errors[i] == ECANCELED)
-            return true;
-    return false;
 }
 
 int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
@@ -191,24 +257,28 @@ int backends_connect(const struct backends *b, const struct disguise *as, unsign
 {
     struct caller caller = {.as = as,
                             .source = as != NULL ? address_unmapped(as->client) : b->local};
-    struct dial d = {
-        .seconds = seconds, .cancel_fd = cancel_fd, .open = open_socket, .ctx = &caller};
-    struct complaint out = {.text = error, .size = size};
-    const struct address *to;
+    struct search s = {.backends = b,
+                       .as = as,
+                       .dial = {.seconds = seconds,
+                                .deadline = WIRE_FOREVER,
+                                .cancel_fd = cancel_fd,
+                                .open = open_socket,
+                                .ctx = &caller},
+                       .text = error,
+                       .size = size};
     size_t n = first % b->count;
+    int fd = -1;
     clear_port(&caller.source);
     error[0] = '\0';
-    for (size_t tried = 0; tried < b->count && !was_cancelled(&d);) {
+    for (size_t tried = 0; fd < 0 && tried < b->count && !s.over;) {
         const struct group g = group_of(b, n);
-        int fd = connect_group(&g, n - g.begin, &d, &to, &out);
-        if (fd >= 0) {
-            *chosen = to;
-            return fd;
-        }
+        fd = connect_to_group(&s, &g, n);
         tried += g.count;
         n = (g.begin + g.count) % b->count;
     }
-    return -1;
+    if (fd >= 0)
+        *chosen = s.found;
+    return fd;
 }
 
 /* ---- programs ---- */

@@ -55,6 +55,7 @@ struct service {
     char *protocol_name, *ca_file, *ca_path, *crl_file, *priority, *local, *sni;
     char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c, clientcert.c */
     char *exec, *exec_args, *exec_user;
+    char *via, *via_username, *via_password_file; /* see via.h */
     struct values add_capability, client_rule;
     char *client_rules, *max_connections_rate, *max_handshakes_rate;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;

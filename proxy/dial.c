@@ -8,8 +8,6 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#include "protocols/wire.h"
-
 enum { NOBODY = -1 };
 
 struct race {
@@ -75,6 +73,8 @@ static int start_next(struct race *r)
     size_t n = r->started++;
     r->next_at = wire_now() + DIAL_DELAY_MS;
     r->deadlines[n] = wire_deadline(d->seconds);
+    if (r->deadlines[n] > d->deadline)
+        r->deadlines[n] = d->deadline;
     r->fds[n] = d->open(d->ctx, d->to[n]->sa.ss_family);
     int error = r->fds[n] < 0 ? errno : begin_connecting(r->fds[n], d->to[n]);
     if (error == 0)

@@ -7,7 +7,9 @@
 #define PROXY_DIAL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
+#include "protocols/wire.h"
 #include "proxy/address.h"
 
 enum {
@@ -19,6 +21,7 @@ struct dial {
     const struct address *to[DIAL_MAX]; /* in the order in which they are tried; borrowed */
     size_t count;
     unsigned seconds; /* for each of them */
+    int64_t deadline; /* for all; WIRE_FOREVER: none */
     int cancel_fd;    /* becoming readable ends it; -1: none */
     /* Makes a socket of that family, bound if it has to be: a descriptor, or -1 and errno. */
     int (*open)(void *ctx, int family);

@@ -172,7 +172,8 @@ static int try_all(struct run *r, const struct place *places, size_t count)
 
 #define RUN(limit)                                                                                 \
     {                                                                                              \
-        .dial = {.seconds = (limit), .cancel_fd = -1}, .script = {.cancel_with = -1},              \
+        .dial = {.seconds = (limit), .deadline = WIRE_FOREVER, .cancel_fd = -1},                   \
+        .script = {.cancel_with = -1},                                                             \
     }
 
 static void first_that_answers_is_alone(void **state)
@@ -256,6 +257,21 @@ static void every_attempt_has_its_own_time(void **state)
     leave(&places[2]);
 }
 
+/* However late an attempt has begun. */
+static void all_attempts_end_with_the_whole(void **state)
+{
+    struct place places[2] = {silent(loopback(2)), silent(loopback(3))};
+    struct run r = RUN(30);
+    (void)state;
+    r.dial.deadline = wire_now() + 400;
+    assert_int_equal(try_all(&r, places, 2), -1);
+    assert_int_equal(r.dial.errors[0], ETIMEDOUT);
+    assert_int_equal(r.dial.errors[1], ETIMEDOUT);
+    assert_true(r.milliseconds >= 390 && r.milliseconds < 20000);
+    leave(&places[0]);
+    leave(&places[1]);
+}
+
 static void cancelling_ends_all(void **state)
 {
     struct place places[3] = {silent(loopback(2)), silent(loopback(3)), answering(loopback(4))};
@@ -300,7 +316,8 @@ static int open_nothing(void *ctx, int family)
 static void without_a_socket_there_is_a_reason(void **state)
 {
     const struct address to = loopback(2);
-    struct dial d = {.seconds = 30, .cancel_fd = -1, .open = open_nothing};
+    struct dial d = {
+        .seconds = 30, .deadline = WIRE_FOREVER, .cancel_fd = -1, .open = open_nothing};
     size_t winner;
     (void)state;
     dial_order(&d, &to, 1, 0);
@@ -318,6 +335,7 @@ int main(void)
     unit_add(&u, "refusal", refusal_starts_the_next_at_once, NULL);
     unit_add(&u, "earlier goes on", earlier_attempt_goes_on, NULL);
     unit_add(&u, "own time", every_attempt_has_its_own_time, NULL);
+    unit_add(&u, "time of all", all_attempts_end_with_the_whole, NULL);
     unit_add(&u, "cancelled", cancelling_ends_all, NULL);
     unit_add(&u, "families", both_families_race, NULL);
     unit_add(&u, "no socket", without_a_socket_there_is_a_reason, NULL);
