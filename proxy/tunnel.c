@@ -140,9 +140,14 @@ static bool explain_status(struct tunnel *t, int status)
         if (t->via->user == NULL)
             return fail(t, "it wants a login (407): write viaUsername and viaPasswordFile");
         return fail(t, "it does not take this user and password (407)");
+    case 401: /* of a server that is asked directly, but tinyproxy says it of a wrong password */
+        return fail(t, t->via->user != NULL ? "it does not take this user and password (401)"
+                                            : "it wants a login (401)");
     case 405:
     case 501:
         return fail_with_number(t, "it does not do CONNECT", status);
+    case 500:
+        return fail(t, "it has failed, or cannot reach the server (500)");
     case 502:
     case 503:
     case 504:
