@@ -477,7 +477,7 @@ static int start_program(struct session *s, char *error, size_t size)
 
 static bool connect_backend(struct session *s, unsigned first)
 {
-    char error[200];
+    char error[256];
     s->backend_fd = s->pool->backends.program ? start_program(s, error, sizeof error)
                                               : connect_socket(s, first, error, sizeof error);
     if (s->backend_fd < 0) {
