@@ -418,3 +418,22 @@ def test_readable_password_is_warned_of_and_never_shown(tmp_path, password):
     assert done.returncode == 0 and "everybody on this machine can read" in done.stderr
     assert "a-password" not in done.stderr + done.stdout
     assert "a-password" not in ehlock.run("--show-config", config).stdout
+
+
+# ---- ehlock probe
+
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_probe_goes_the_same_way_to_each_server(scheme, server, pki, tmp_path, password):
+    config = tmp_path / "ehlock.conf"
+    with SCHEMES[scheme](server.address, login=LOGIN) as proxy:
+        config.write_text(section(
+            "out", client=True, accept="127.0.0.1:2525", connect=["other.invalid:25", f"{NAME}:587"],
+            protocol="smtp", CAfile=pki.ca, checkHost=NAME, via=url(proxy), viaUsername=LOGIN[0],
+            viaPasswordFile=password))
+        args = ("probe", "--config", config, "--service", "out")
+        done = ehlock.run(*args, "--all", "-4")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [s.events["target"] for s in proxy.sessions] == [("other.invalid", 25), (NAME, 587)]
+        assert "a-password" not in done.stdout + done.stderr
+        assert ehlock.run(*args, "-6").returncode == 2      # the proxy has no such address
+        assert len(proxy.sessions) == 2
