@@ -87,6 +87,14 @@ bool address_has_port(const char *text, uint16_t want)
            port == want;
 }
 
+bool address_split(const char *text, char *host, size_t size, uint16_t *port)
+{
+    struct parts p;
+    char error[128];
+    return text[0] != '/' && split(text, &p, error, sizeof error) && find_port(p.port, port) &&
+           (size_t)snprintf(host, size, "%s", p.host) < size;
+}
+
 bool address_is_same(const char *a, const char *b)
 {
     struct parts pa, pb;

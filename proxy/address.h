@@ -21,6 +21,9 @@ bool address_is_valid(const char *text, char *error, size_t error_size);
 bool address_has_port(const char *text, uint16_t port);
 /* True when both mean the same place to listen on, as far as that shows without a look-up. */
 bool address_is_same(const char *a, const char *b);
+/* Takes host:port apart; the host is "" where none is given. False: it is a path, or neither, or
+ * the host does not fit. */
+bool address_split(const char *text, char *host, size_t size, uint16_t *port);
 /* True for an IPv4 or IPv6 address without a port. */
 bool address_is_literal(const char *text);
 /* The host of [host:]port, localhost where none is given. False: it is a path, or does not fit. */

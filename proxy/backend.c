@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: ISC */
 #include "proxy/backend.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "protocols/wire.h"
+#include "proxy/dial.h"
 #include "proxy/spawner.h"
+#include "proxy/transparent.h"
+#include "proxy/tunnel.h"
 
 enum { RETRY_MS = 10 };
-#include "proxy/transparent.h"
+static_assert((int)BACKENDS_MAX <= (int)DIAL_MAX, "all of one host can be tried");
 
 static void clear_port(struct address *a)
 {
@@ -37,10 +40,35 @@ static bool resolve_local(struct backends *b, const struct service *s, char *err
     return true;
 }
 
-bool backends_resolve(struct backends *b, const struct service *s, char *error, size_t size)
+static bool prepare_via(struct backends *b, const struct config *c, const struct service *s,
+                        char *error, size_t size)
+{
+    if (s->connect.count > BACKENDS_MAX) {
+        snprintf(error, size, "%s: connect: more than %d addresses", s->where, BACKENDS_MAX);
+        return false;
+    }
+    for (; b->count < s->connect.count; b->count++) {
+        struct address *a = &b->addresses[b->count];
+        snprintf(a->text, sizeof a->text, "%s", s->connect.items[b->count].text);
+        b->entries[b->count] = (unsigned char)b->count;
+    }
+    b->via = via_create(c, s, error, size);
+    return b->via != NULL && resolve_local(b, s, error, size);
+}
+
+void backends_finish(struct backends *b)
+{
+    via_destroy(b->via);
+    b->via = NULL;
+}
+
+bool backends_resolve(struct backends *b, const struct config *c, const struct service *s,
+                      char *error, size_t size)
 {
     char reason[200];
     *b = (struct backends){0};
+    if (s->via != NULL)
+        return prepare_via(b, c, s, error, size);
     if (s->exec != NULL) {
         b->program = true;
         b->count = 1;
@@ -66,24 +94,6 @@ bool backends_resolve(struct backends *b, const struct service *s, char *error, 
     return resolve_local(b, s, error, size);
 }
 
-/* 0 when connected, or an errno. */
-static int wait_connected(int fd, int64_t deadline, int cancel_fd)
-{
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT}};
-    int error = 0;
-    socklen_t len = sizeof error;
-    switch (wire_poll(fds, 1, cancel_fd, deadline)) {
-    case WIRE_OK:
-        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
-    case WIRE_TIMEOUT:
-        return ETIMEDOUT;
-    case WIRE_CANCELLED:
-        return ECANCELED;
-    default:
-        return errno;
-    }
-}
-
 /* A Unix socket whose backlog is full says EAGAIN and cannot be polled: wait inside connect(2). */
 static int connect_path(int fd, const struct address *a, int64_t deadline)
 {
@@ -95,45 +105,34 @@ static int connect_path(int fd, const struct address *a, int64_t deadline)
     return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
 }
 
-static int connect_tcp(int fd, const struct address *source, const struct address *a,
-                       int64_t deadline, int cancel_fd)
-{
-    const int on = 1;
-    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
-        fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
-        return errno;
-    if (source->len > 0 && a->sa.ss_family == source->sa.ss_family &&
-        bind(fd, (const struct sockaddr *)&source->sa, source->len) != 0)
-        return errno;
-    if (connect(fd, (const struct sockaddr *)&a->sa, a->len) == 0)
-        return 0;
-    return errno == EINPROGRESS ? wait_connected(fd, deadline, cancel_fd) : errno;
-}
+/* Whose connections these are, for dial.h. */
+struct caller {
+    const struct disguise *as; /* NULL: our own */
+    struct address source;     /* len 0: any */
+};
 
-static int open_socket(const struct disguise *as, const struct address *source, int family)
+static int bind_source(int fd, const struct address *source)
 {
-    if (as == NULL)
-        return socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (source->sa.ss_family == family)
-        return transparent_take(as->sockets, family);
-    errno = EAFNOSUPPORT; /* never in our own name: the backend would take the client for us */
+    if (bind(fd, (const struct sockaddr *)&source->sa, source->len) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
     return -1;
 }
 
-/* 0 and a connected, non-blocking descriptor, or an errno. */
-static int connect_one(const struct disguise *as, const struct address *source,
-                       const struct address *a, int64_t deadline, int cancel_fd, int *out)
+static int open_socket(void *ctx, int family)
 {
-    int fd = open_socket(as, source, a->sa.ss_family);
-    if (fd < 0)
-        return errno;
-    int error = a->sa.ss_family == AF_UNIX ? connect_path(fd, a, deadline)
-                                           : connect_tcp(fd, source, a, deadline, cancel_fd);
-    if (error != 0)
-        close(fd);
+    const struct caller *c = ctx;
+    bool same_kind = c->source.len > 0 && c->source.sa.ss_family == family;
+    int fd = -1;
+    if (c->as == NULL)
+        fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    else if (same_kind)
+        fd = transparent_take(c->as->sockets, family);
     else
-        *out = fd;
-    return error;
+        errno = EAFNOSUPPORT; /* never in our own name: the backend would take the client for us */
+    return fd >= 0 && same_kind ? bind_source(fd, &c->source) : fd;
 }
 
 static const char *explain(int error, const struct disguise *as)
@@ -143,29 +142,143 @@ static const char *explain(int error, const struct disguise *as)
                : strerror(error);
 }
 
+/* A way to one of the backends, and what went wrong with all that were tried, as one sentence. */
+struct search {
+    const struct backends *backends;
+    const struct disguise *as;
+    struct dial dial;
+    const struct address *found;
+    bool over; /* no other entry is worth a try */
+    char *text;
+    size_t size, used;
+};
+
+/* `proxy`: NULL, or the one of its addresses. */
+static void complain(struct search *s, const struct address *a, const struct address *proxy,
+                     const char *reason)
+{
+    int n = snprintf(s->text + s->used, s->size - s->used, "%sbackend %s: %s%s%s%s",
+                     s->used > 0 ? "; " : "", a->text, proxy != NULL ? "proxy " : "",
+                     proxy != NULL ? proxy->text : "", proxy != NULL ? ": " : "", reason);
+    s->used = n > 0 && s->used + (size_t)n < s->size ? s->used + (size_t)n : s->size - 1;
+}
+
+/* Complains about all that have been dialled; `to`: NULL, or the server behind these proxies. */
+static void complain_of_all(struct search *s, const struct address *to)
+{
+    const struct dial *d = &s->dial;
+    for (size_t i = 0; i < d->count; i++) {
+        const char *reason = explain(d->errors[i], s->as);
+        s->over = s->over || d->errors[i] == ECANCELED;
+        if (d->errors[i] != 0 && to != NULL)
+            complain(s, to, d->to[i], reason);
+        else if (d->errors[i] != 0)
+            complain(s, d->to[i], NULL, reason);
+    }
+}
+
+static int connect_to_path(struct search *s, const struct address *a)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error = fd < 0 ? errno : connect_path(fd, a, wire_deadline(s->dial.seconds));
+    if (error == 0) {
+        s->found = a;
+        return fd;
+    }
+    complain(s, a, NULL, strerror(error));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* A proxy that cannot be reached cannot be for another server either. */
+static int connect_through(struct search *s, const struct via *v, size_t n)
+{
+    const struct address *to = &s->backends->addresses[n];
+    struct dial *d = &s->dial;
+    char reason[128];
+    size_t winner;
+    d->deadline = wire_deadline(d->seconds);
+    dial_order(d, v->addresses, v->count, 0);
+    int fd = dial_run(d, &winner);
+    if (fd < 0) {
+        complain_of_all(s, to);
+        s->over = true;
+        return -1;
+    }
+    enum tunnel_end end = tunnel_open(v, &v->targets[s->backends->entries[n]], fd, d->deadline,
+                                      d->cancel_fd, reason, sizeof reason);
+    if (end == TUNNEL_OPEN) {
+        s->found = to;
+        return fd;
+    }
+    complain(s, to, d->to[winner], reason);
+    s->over = end == TUNNEL_CANCELLED;
+    close(fd);
+    return -1;
+}
+
+/* The addresses of one entry of `connect`. */
+struct group {
+    size_t begin, count;
+};
+
+static struct group group_of(const struct backends *b, size_t n)
+{
+    struct group g = {.begin = n, .count = 1};
+    while (g.begin > 0 && b->entries[g.begin - 1] == b->entries[n])
+        g.begin--;
+    while (g.begin + g.count < b->count && b->entries[g.begin + g.count] == b->entries[n])
+        g.count++;
+    return g;
+}
+
+/* Beginning with address `n`, which is one of them. */
+static int connect_to_group(struct search *s, const struct group *g, size_t n)
+{
+    const struct backends *b = s->backends;
+    size_t winner;
+    if (b->via != NULL)
+        return connect_through(s, b->via, n);
+    if (b->addresses[n].sa.ss_family == AF_UNIX)
+        return connect_to_path(s, &b->addresses[n]);
+    dial_order(&s->dial, &b->addresses[g->begin], g->count, n - g->begin);
+    int fd = dial_run(&s->dial, &winner);
+    if (fd >= 0)
+        s->found = s->dial.to[winner];
+    else
+        complain_of_all(s, NULL);
+    return fd;
+}
+
 int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
                      unsigned seconds, int cancel_fd, const struct address **chosen, char *error,
                      size_t size)
 {
-    struct address source = as != NULL ? address_unmapped(as->client) : b->local;
-    size_t used = 0;
+    struct caller caller = {.as = as,
+                            .source = as != NULL ? address_unmapped(as->client) : b->local};
+    struct search s = {.backends = b,
+                       .as = as,
+                       .dial = {.seconds = seconds,
+                                .deadline = WIRE_FOREVER,
+                                .cancel_fd = cancel_fd,
+                                .open = open_socket,
+                                .ctx = &caller},
+                       .text = error,
+                       .size = size};
+    size_t n = first % b->count;
+    int fd = -1;
+    clear_port(&caller.source);
     error[0] = '\0';
-    clear_port(&source);
-    for (size_t i = 0; i < b->count; i++) {
-        const struct address *a = &b->addresses[(first + i) % b->count];
-        int fd = -1;
-        int r = connect_one(as, &source, a, wire_deadline(seconds), cancel_fd, &fd);
-        if (r == 0) {
-            *chosen = a;
-            return fd;
-        }
-        int n = snprintf(error + used, size - used, "%sbackend %s: %s", i > 0 ? "; " : "", a->text,
-                         explain(r, as));
-        used = n > 0 && used + (size_t)n < size ? used + (size_t)n : size - 1;
-        if (r == ECANCELED)
-            break;
+    for (size_t tried = 0; fd < 0 && tried < b->count && !s.over;) {
+        const struct group g = group_of(b, n);
+        fd = connect_to_group(&s, &g, n);
+        tried += g.count;
+        n = (g.begin + g.count) % b->count;
     }
-    return -1;
+    if (fd >= 0)
+        *chosen = s.found;
+    return fd;
 }
 
 /* ---- programs ---- */

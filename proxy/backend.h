@@ -12,6 +12,7 @@
 #include "proxy/address.h"
 #include "proxy/config.h"
 #include "proxy/environment.h"
+#include "proxy/via.h"
 
 enum { BACKENDS_MAX = 64 }; /* addresses of one service */
 
@@ -19,6 +20,8 @@ struct backends {
     struct address addresses[BACKENDS_MAX];
     unsigned char entries[BACKENDS_MAX]; /* which entry of `connect` each address is of */
     size_t count;
+    struct via *via;      /* NULL: connections are made to `addresses`. Else through this, and these
+                             are texts for the log, one for each entry */
     struct address local; /* len 0: any */
     bool any_path;        /* at least one is a Unix socket */
     /* The only "address" is a program. Workers of such a service have no use for the network but
@@ -26,9 +29,11 @@ struct backends {
     bool program;
 };
 
-/* Looks all names of `connect` (and `local`) up. False: `error` says which and why. With `exec`
- * there is one address, which is good for the log only. */
-bool backends_resolve(struct backends *b, const struct service *s, char *error, size_t error_size);
+/* Looks all names of `connect` (and `local`) up; with `via` those of the proxy. False: `error` says
+ * which and why. With `exec` there is one address, which is good for the log only. */
+bool backends_resolve(struct backends *b, const struct config *c, const struct service *s,
+                      char *error, size_t error_size);
+void backends_finish(struct backends *b);
 
 struct transparent;
 
@@ -39,9 +44,11 @@ struct disguise {
 };
 
 /* Connects to the first that answers, beginning with number `first` modulo the count, each within
- * `seconds`. Returns a non-blocking descriptor and sets *chosen; or -1, and `error` has one
- * sentence. `as`: NULL, or the source, and then backends of another family are passed over.
- * `cancel_fd` becoming readable ends it (-1: none). */
+ * `seconds`. One entry of `connect` after the other is tried; among the addresses of one the next
+ * is tried while the earlier ones are silent (dial.h). Through a proxy the way to it and the
+ * dialogue with it have `seconds` together, for each entry. Returns a non-blocking descriptor and
+ * sets *chosen; or -1, and `error` has one sentence. `as`: NULL, or the source, and then backends
+ * of another family are passed over. `cancel_fd` becoming readable ends it (-1: none). */
 int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
                      unsigned seconds, int cancel_fd, const struct address **chosen, char *error,
                      size_t error_size);

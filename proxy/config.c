@@ -20,6 +20,7 @@
 #include "proxy/log.h"
 #include "proxy/login.h"
 #include "proxy/options.h"
+#include "proxy/via.h"
 
 enum {
     INCLUDE_DEPTH = 4,
@@ -428,7 +429,12 @@ static void check_protocol(struct config *c, struct service *s)
     s->protocol = protocol_find(s->protocol_name);
     if (s->protocol == NULL)
         config_error(c, config_where(c, s, "protocol"),
-                     "protocol = %s is not known here; smtp and lmtp are", s->protocol_name);
+                     "protocol = %s is not known here; smtp and lmtp are%s", s->protocol_name,
+                     strcasecmp(s->protocol_name, "connect") == 0 ? " (a proxy is via = "
+                                                                    "http://HOST:PORT)"
+                     : strcasecmp(s->protocol_name, "socks") == 0 ? " (a proxy is via = "
+                                                                    "socks5://HOST:PORT)"
+                                                                  : "");
 }
 
 static void compile_patterns(struct config *c, struct service *s)
@@ -625,6 +631,14 @@ static void warn_of_relay(struct config *c, const struct service *s)
     char local[256];
     if (s->protocol == NULL || s->exec != NULL || outside == NULL || s->identity != IDENTITY_NONE)
         return;
+    if (s->via != NULL) {
+        config_warn(c, outside->where,
+                    "[%s] the backend %s sees every client as the proxy; if it relays for that, it "
+                    "relays for the world, an open relay. Write identity = proxy, proxy2 or "
+                    "xclient, as the backend understands it",
+                    s->name, s->connect.count > 0 ? s->connect.items[0].text : "?");
+        return;
+    }
     snprintf(local, sizeof local, "%s:1", s->local != NULL ? s->local : "localhost");
     if (!address_is_local(local)) /* chosen to be one that the backend does not trust */
         return;
@@ -766,6 +780,7 @@ static void check_service(struct config *c, struct service *s)
     check_combinations(c, s);
     check_transparent(c, s);
     check_xclient(c, s);
+    via_check(c, s);
     if (s->client) {
         demands_make(c, s);
         client_demand_forbid(c, s);

@@ -57,6 +57,7 @@ struct service {
     char *exec, *exec_args, *exec_user;
     char *login_username, *login_password, *login_password_file, *login_token_file,
         *login_mechanisms; /* protocolUsername and so on; see login.h */
+    char *via, *via_username, *via_password_file; /* see via.h */
     struct values add_capability, client_rule;
     char *client_rules, *max_connections_rate, *max_handshakes_rate;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;

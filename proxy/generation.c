@@ -59,8 +59,11 @@ static void make_worker_walls(struct pool *p)
                                   .bind = p->backends.local.len > 0 ||
                                           p->service->identity == IDENTITY_TRANSPARENT,
                                   .ports = ports};
-    for (size_t i = 0; i < p->backends.count && !p->backends.program; i++) {
-        const struct address *a = &p->backends.addresses[i];
+    const struct via *via = p->backends.via;
+    const struct address *reached = via != NULL ? via->addresses : p->backends.addresses;
+    size_t n = via != NULL ? via->count : p->backends.count;
+    for (size_t i = 0; i < n && !p->backends.program; i++) {
+        const struct address *a = &reached[i];
         if (a->sa.ss_family == AF_UNIX)
             needs.unix_stream = true;
         else
@@ -110,7 +113,8 @@ static bool make_pool(struct generation *g, const struct service *s, char *error
                        .notify_fd = g->common->notify_fd,
                        .cancel_fd = g->common->cancel_fd};
     g->max_workers += pool_most_workers(p);
-    if (!backends_resolve(&p->backends, s, error, size) || !check_transparent(g, p, error, size))
+    if (!backends_resolve(&p->backends, g->config, s, error, size) ||
+        !check_transparent(g, p, error, size))
         return false;
     make_worker_walls(p);
     if (make_counters(p))
@@ -275,10 +279,20 @@ bool generation_listen(struct generation *g, struct generation *old, char *error
     return ok;
 }
 
+void generation_forget_others(const struct pool *mine)
+{
+    const struct generation *g = mine->generation;
+    for (size_t i = 0; i < g->n_pools; i++)
+        if (&g->pools[i] != mine)
+            via_forget(g->pools[i].backends.via);
+}
+
 void generation_close(struct generation *g)
 {
-    for (size_t i = 0; i < g->n_pools; i++)
+    for (size_t i = 0; i < g->n_pools; i++) {
         listeners_close(&g->pools[i].listeners);
+        via_forget(g->pools[i].backends.via);
+    }
 }
 
 void generation_destroy(struct generation *g, bool wait)
@@ -289,6 +303,7 @@ void generation_destroy(struct generation *g, bool wait)
     programs_stop(g, wait);
     keyset_destroy(g->keys, wait);
     for (size_t i = 0; i < g->n_pools; i++) {
+        backends_finish(&g->pools[i].backends);
         walls_destroy(&g->pools[i].walls);
         child_close(&g->pools[i].spawn_fds[0]);
         child_close(&g->pools[i].spawn_fds[1]);

@@ -77,6 +77,13 @@ static const struct option_row rows[] = {
      "source address of connections to the backend"},
     {"reconnect", OPTION_CHOICE, SERVICE(reconnect), "no", 0, 0, YES_NO,
      "begin a new connection to the backend after STARTTLS"},
+    {"via", OPTION_TEXT, SERVICE(via), NULL, 0, 0, NULL,
+     "http://HOST:PORT or socks5://HOST:PORT: proxy through which the servers in connect are "
+     "reached, and which looks up their names"},
+    {"viaPasswordFile", OPTION_FILE, SERVICE(via_password_file), NULL, 0, 0, NULL,
+     "file with the password for the proxy, one line"},
+    {"viaUsername", OPTION_TEXT, SERVICE(via_username), NULL, 0, 0, NULL,
+     "user that the proxy knows"},
 
     /* what is spoken */
     {"addCapability", OPTION_LIST, SERVICE(add_capability), NULL, 0, 0, NULL,

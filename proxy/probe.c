@@ -16,9 +16,15 @@
 #include "proxy/visit.h"
 #include "proxy/worker.h"
 
+/* Through a proxy the way to that is meant. */
 static void keep_family(struct backends *b, int family)
 {
     size_t n = 0;
+    if (b->via != NULL) {
+        if (!via_keep_family(b->via, family))
+            b->count = 0;
+        return;
+    }
     for (size_t i = 0; i < b->count; i++) {
         if (family != AF_UNSPEC && b->addresses[i].sa.ss_family != family)
             continue;
@@ -53,7 +59,8 @@ static enum visit_result visit_all(const struct pool *pool, const struct measure
 {
     enum visit_result worst = VISIT_MET;
     for (size_t i = 0; i < pool->backends.count; i++) {
-        struct backends one = {.count = 1, .local = pool->backends.local};
+        struct backends one = {
+            .count = 1, .local = pool->backends.local, .via = pool->backends.via};
         one.addresses[0] = pool->backends.addresses[i];
         one.entries[0] = pool->backends.entries[i];
         if (!w->brief)
@@ -91,15 +98,16 @@ static int go(struct generation *g, const struct probe_command *w)
 }
 
 /* A name that cannot be looked up is a server that cannot be reached. */
-static bool find_addresses(const struct service *s, int family)
+static bool find_addresses(const struct config *c, int family)
 {
     static struct backends b; /* large */
     char error[300];
-    if (!backends_resolve(&b, s, error, sizeof error)) {
+    if (!backends_resolve(&b, c, c->only, error, sizeof error)) {
         printf("NO ANSWER: %s\n", error);
         return false;
     }
     keep_family(&b, family);
+    backends_finish(&b);
     if (b.count == 0)
         printf("NO ANSWER: there is no address of this kind (-4, -6)\n");
     return b.count > 0;
@@ -138,7 +146,7 @@ int probe_run(int argc, char **argv)
     struct config *c = memory_alloc(sizeof *c);
     config_init(c);
     status = probe_command_configure(c, &w);
-    if (status == 0 && !find_addresses(c->only, w.family))
+    if (status == 0 && !find_addresses(c, w.family))
         status = VISIT_NO_ANSWER;
     if (status == 0)
         return probe(c, &w);

@@ -101,21 +101,23 @@ static void summarize(const struct session *s)
     const struct dialogue *d = &s->dialogue;
     char sni[128], alpn[32], id[IDENTITY_ID_MAX + 1], server[UPSTREAM_DESCRIPTION],
         certificate[CLIENT_STANDING_TEXT];
+    const struct via *through = s->pool->backends.via;
     int64_t ms = wire_now() - s->began;
     if (s->tls != NULL)
         tls_get_info(s->tls, &tls);
     upstream_describe(&s->upstream, d->offered_tls, server, sizeof server);
     client_standing_describe(&s->standing, certificate);
     log_notice(
-        "service=%s client=%s%s%s%s%s backend=%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
+        "service=%s client=%s%s%s%s%s backend=%s%s%s tls=%s cipher=%s group=%s resumed=%s sni=%s "
         "alpn=%s%s outcome=%s step=\"%s\" mail=%u rcpt=%u accepted=%u in=%llu out=%llu "
         "seconds=%lld.%03lld%s%s%s%s%s%s",
         s->pool->service->name, s->peer->text, s->via != NULL ? " via=" : "",
         s->via != NULL ? s->via->text : "", s->id_len > 0 ? " id=" : "",
         as_word(s->id, id, sizeof id), s->backend_address != NULL ? s->backend_address->text : "-",
-        tls.version, tls.cipher, tls.group, tls.resumed ? "yes" : "no",
-        as_word(tls.sni, sni, sizeof sni), as_word(tls.alpn, alpn, sizeof alpn), certificate,
-        end_word(s->end), d->step, d->tally.senders, d->tally.recipients, d->tally.messages,
+        through != NULL ? " through=" : "", through != NULL ? through->name : "", tls.version,
+        tls.cipher, tls.group, tls.resumed ? "yes" : "no", as_word(tls.sni, sni, sizeof sni),
+        as_word(tls.alpn, alpn, sizeof alpn), certificate, end_word(s->end), d->step,
+        d->tally.senders, d->tally.recipients, d->tally.messages,
         (unsigned long long)s->client.received, (unsigned long long)s->client.sent,
         (long long)(ms / 1000), (long long)(ms % 1000), server, d->login != NULL ? " login=" : "",
         d->login == NULL       ? ""
@@ -478,7 +480,7 @@ static int start_program(struct session *s, char *error, size_t size)
 
 static bool connect_backend(struct session *s, unsigned first)
 {
-    char error[200];
+    char error[256];
     s->backend_fd = s->pool->backends.program ? start_program(s, error, sizeof error)
                                               : connect_socket(s, first, error, sizeof error);
     if (s->backend_fd < 0) {

@@ -61,15 +61,16 @@ class Hostile(Ehlock):
 
 @pytest.fixture(params=["root", "nobody"])
 def hostile(request, public_dir, pki, backend):
-    """hostile(env) starts it, as root and as an ordinary user; address is where to attack."""
+    """hostile(env, option=value) starts it, as root and as an ordinary user; address is where to attack."""
     running = []
 
-    def start(env=None):
+    def start(env=None, **options):
         key = public_dir / "key.pem"
         shutil.copy(pki.ecdsa.key, key)
         cert = public_dir / "cert.pem"
         shutil.copy(pki.ecdsa.cert, cert)
-        proxy = Hostile.wrap(public_dir, backend.address, None, cert=cert, key=key, spareWorkers=2)
+        proxy = Hostile.wrap(public_dir, backend.address, None, cert=cert, key=key, spareWorkers=2,
+                             **options)
         proxy.env = env
         if request.param == "nobody":
             os.chown(key, 65534, 65534)
@@ -116,6 +117,13 @@ def test_worker_reaches_no_port_but_its_backends(hostile, backend):
     with net.listen(("127.0.0.1", 0)) as other:
         assert attack(proxy, "connect", other.getsockname()[1]) == "EACCES"
     assert attack(proxy, "connect", backend.address[1]) == "succeeded"
+
+
+def test_worker_with_a_proxy_reaches_that_and_no_backend(hostile, backend):
+    with net.listen(("127.0.0.1", 0)) as way:
+        proxy = hostile(via=f"socks5://{net.text_of(way.getsockname())}")
+        assert attack(proxy, "connect", backend.address[1]) == "EACCES"
+        assert attack(proxy, "connect", way.getsockname()[1]) == "succeeded"
 
 
 def test_worker_cannot_have_all_memory(hostile):
