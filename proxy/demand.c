@@ -303,7 +303,7 @@ static void check_demand(struct config *c, const struct service *s, const struct
 static const struct tls_rule *find_rule(const struct wishes *w, const char *destination, size_t *n)
 {
     for (*n = 0; *n < w->n_rules; ++*n)
-        if (w->rules[*n].pattern != NULL && tls_rule_is_for(&w->rules[*n], destination))
+        if (tls_rule_is_for(&w->rules[*n], destination))
             return &w->rules[*n];
     return NULL;
 }
@@ -340,8 +340,10 @@ static void read_rules(struct config *c, const struct service *s, struct wishes 
 
 static bool is_used(const struct service *s, const struct tls_rule *r)
 {
+    if (r->pattern == NULL && !r->by_network)
+        return true; /* it could not be read, which has been told */
     for (size_t i = 0; i < s->connect.count; i++)
-        if (r->pattern == NULL || tls_rule_is_for(r, s->connect.items[i].text))
+        if (tls_rule_is_for(r, s->connect.items[i].text))
             return true;
     return false;
 }
@@ -352,7 +354,7 @@ static void warn_of_unused_rules(struct config *c, const struct service *s, cons
     for (size_t i = 0; i < w->n_rules; i++)
         if (!s->tls_policy.inherited && !is_used(s, &w->rules[i]))
             config_warn(c, s->tls_policy.items[i].where,
-                        "tlsPolicy: the pattern is for none of the destinations in connect");
+                        "tlsPolicy: the rule is for none of the destinations in connect");
 }
 
 /* Whoever reaches it submits mail with whatever rights the server gives this machine. */
