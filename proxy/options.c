@@ -77,6 +77,9 @@ static const struct option_row rows[] = {
      "source address of connections to the backend"},
     {"reconnect", OPTION_CHOICE, SERVICE(reconnect), "no", 0, 0, YES_NO,
      "begin a new connection to the backend after STARTTLS"},
+    {"transparent", OPTION_CHOICE, SERVICE(redirection), "none", 0, 0,
+     "none source destination both",
+     "client: destination: the backend is where the packet filter took the connection from"},
 
     /* what is spoken */
     {"addCapability", OPTION_LIST, SERVICE(add_capability), NULL, 0, 0, NULL,
@@ -106,7 +109,8 @@ static const struct option_row rows[] = {
      "STARTTLS is not offered, offered, or required; client: what is demanded of servers (default "
      "secure)"},
     {"tlsPolicy", OPTION_LIST, SERVICE(tls_policy), NULL, 0, 0, NULL,
-     "client: /pattern/ LEVEL [key=value ...]: another level for destinations like this"},
+     "client: /pattern/ or ADDRESS/BITS, LEVEL, [key=value ...]: another level for such "
+     "destinations"},
     {"trace", OPTION_CHOICE, SERVICE(trace), "no", 0, 0, YES_NO,
      "put a Received header in front of each message (smtp and lmtp)"},
 
@@ -255,7 +259,6 @@ static const struct option_row rows[] = {
     GONE("sslVersionMin", "TLS 1.2 is the least by default: leave it out, or write priority ="),
     GONE("ticketKeySecret", "ticket keys are made anew every day: leave it out"),
     GONE("ticketMacSecret", "ticket keys are made anew every day: leave it out"),
-    GONE("transparent", "write identity = transparent, or leave it out"),
 };
 #undef GLOBAL
 #undef SERVICE
