@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* The same number for IPv4 and IPv6; the kernel's headers for it cannot stand beside netinet/in.h.
  */
@@ -67,13 +68,19 @@ static bool is_any(const struct address *a)
                : ((const struct sockaddr_in *)&a->sa)->sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
+static bool same_host(const struct address *a, const struct address *b)
+{
+    char x[ADDRESS_HOST_MAX], y[ADDRESS_HOST_MAX];
+    address_numeric(a, x);
+    address_numeric(b, y);
+    return strcmp(x, y) == 0;
+}
+
 /* A listener on all IPv6 addresses may have those of IPv4 as well, if it was handed to us. */
 static bool listens_at(const struct address *listener, const struct address *to)
 {
-    char a[ADDRESS_HOST_MAX], b[ADDRESS_HOST_MAX];
-    address_numeric(listener, a);
-    address_numeric(to, b);
-    return address_port(listener) == address_port(to) && (is_any(listener) || strcmp(a, b) == 0);
+    return address_port(listener) == address_port(to) &&
+           (is_any(listener) || same_host(listener, to));
 }
 
 static bool is_ours(const struct listeners *l, const struct address *to)
@@ -103,6 +110,8 @@ bool original_find(int fd, const struct address *local, const struct backends *b
                  "%s was connected to directly: only connections that the packet filter redirects "
                  "can be served here",
                  out->text);
+    else if (address_is_local(out->text))
+        snprintf(reason, size, "%s is this machine itself", out->text);
     else if (!has_port(b, out))
         snprintf(reason, size, "%s is on a port that connect does not have", out->text);
     else
@@ -110,12 +119,18 @@ bool original_find(int fd, const struct address *local, const struct backends *b
     return false;
 }
 
+/* To one of its own addresses the kernel goes out from just that. */
 int original_connect(const struct backends *b, const struct address *to, unsigned seconds,
-                     int cancel_fd, char *error, size_t size)
+                     int cancel_fd, struct address *own, char *error, size_t size)
 {
     struct backends one = *b;
     const struct address *chosen;
     one.addresses[0] = *to;
     one.count = 1;
-    return backends_connect(&one, NULL, 0, seconds, cancel_fd, &chosen, error, size);
+    int fd = backends_connect(&one, NULL, 0, seconds, cancel_fd, &chosen, error, size);
+    if (fd < 0 || (address_of_socket(fd, own) && !same_host(own, to)))
+        return fd;
+    close(fd);
+    snprintf(error, size, "backend %s is this machine itself", to->text);
+    return -1;
 }

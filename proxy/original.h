@@ -28,15 +28,18 @@ bool original_listen(const struct listeners *l);
 
 /* Where the accepted connection was going: `fd`, whose own end has the address `local`. False, and
  * `reason` has a sentence: nowhere that we may go. It came to us directly, which would end in a
- * circle, or the port is not one of `b`. With `l` empty (a single session) only REDIRECT counts.
+ * circle; or it is a loopback address; or the port is not one of `b`. With `l` empty (a single
+ * session) only REDIRECT counts.
  * Bugs: TPROXY to all addresses of a machine and to the port that was meant looks like coming
  * directly. */
 bool original_find(int fd, const struct address *local, const struct backends *b,
                    const struct listeners *l, struct address *out, char *reason,
                    size_t reason_size);
 
-/* As backends_connect, to that address alone. */
+/* As backends_connect, to that address alone; `own` is filled with the address we go out from.
+ * Never to this machine: a mail server here would take the client for one of ours, and relay for
+ * it. Bugs: with the option `local` it is not noticed. */
 int original_connect(const struct backends *b, const struct address *to, unsigned seconds,
-                     int cancel_fd, char *error, size_t error_size);
+                     int cancel_fd, struct address *own, char *error, size_t error_size);
 
 #endif

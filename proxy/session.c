@@ -449,8 +449,8 @@ static int connect_original(struct session *s, char *error, size_t size)
     struct address own;
     s->backend_address = &s->original;
     int fd = original_connect(&p->backends, &s->original, (unsigned)p->service->timeout_connect,
-                              p->cancel_fd, error, size);
-    if (fd >= 0 && address_of_socket(fd, &own))
+                              p->cancel_fd, &own, error, size);
+    if (fd >= 0)
         stats_go_out(p->stats, p->slot, own.text);
     return fd;
 }

@@ -8,18 +8,16 @@ The rules and commands are those of docs/outbound.md, as they stand there.
 
 import re
 import shutil
-import subprocess
-import textwrap
 
-import ehlock
 import net
 import netns
 import pytest
 from ehlock import Ehlock, global_part, section
+from outbound import load, page, unload, worker_user
 from pki import NAME
 from smtp_client import Client
 from sniffer import Sniffer
-from tls_server import GO_AHEAD, TlsServer
+from tls_server import TlsServer
 
 WITH, WITHOUT, BROKEN, OTHER, CLOSED = "7", "8", "9", "10", "11"     # hosts of the world
 MESSAGE = b"Subject: secret-subject\r\n\r\nsecret-body\r\n"
@@ -27,23 +25,6 @@ MESSAGE = b"Subject: secret-subject\r\n\r\nsecret-body\r\n"
 
 def host(number, family):
     return f"192.0.2.{number}" if family == 4 else f"2001:db8::{number}"
-
-
-def page(user):
-    """The indented blocks of docs/outbound.md: packet filter rules, and commands."""
-    text = (ehlock.ROOT / "docs" / "outbound.md").read_text()
-    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^(?:    .*)?\n)+", text, re.M)
-              if block.strip()]
-    tables = [block for block in blocks if block.lstrip().startswith("table ")]
-    assert len(tables) == 2
-    filters = [re.search(r"table .*?\n}\n", block, re.S)[0] for block in tables]
-    commands = re.findall(r"^ip .*", "\n".join(blocks), re.M)
-    return [rules.replace('"ehlock"', f'"{user}"') for rules in filters], commands
-
-
-def worker_user():
-    users = subprocess.run(["getent", "passwd", "ehlock"], capture_output=True)
-    return "nobody" if users.returncode else "ehlock"
 
 
 class World:
@@ -67,9 +48,9 @@ class World:
             self.serve(BROKEN, family, pki.ecdsa, vanishes=True)
             self.serve(OTHER, family, pki.foreign)
             self.serve(OTHER, family, pki.ecdsa, port=26)
-        filters, commands = page(worker_user())
+        filters, commands = page()
         for rules in filters:
-            self.router.run(subprocess.run, ["nft", "-f", "-"], input=rules, text=True, check=True)
+            load(self.router, rules)
         for command in commands:
             self.router.ip(*command.split()[1:])
         self.directory, self.ca = directory, pki.ca
@@ -79,12 +60,12 @@ class World:
         self.world.run(server.start)
         self.servers[number, family, port] = server
 
-    def start(self, globals_=None, more="", **options):
+    def configured(self, globals_=None, more="", **options):
         settings = {"client": True, "transparent": "destination", "protocol": "smtp",
                     "accept": ["127.0.0.1:2525", "[::1]:2525"], "CAfile": self.ca,
                     "spareWorkers": 2, "tlsPolicy": f"203.0.113.1 secure match={NAME}", **options}
-        return Ehlock(self.directory, global_part(hostname="proxy.example.org", **(globals_ or {})) +
-                      section("out", **settings) + more)
+        return (global_part(hostname="proxy.example.org", **(globals_ or {})) +
+                section("out", **settings) + more)
 
     def close(self):
         for server in self.servers.values():
@@ -111,7 +92,7 @@ def start(world):
     running = []
 
     def begin(**options):
-        proxy = world.start(**options)
+        proxy = Ehlock(world.directory, world.configured(**options))
         running.append(proxy)
         return world.router.run(proxy.start)
 
@@ -231,7 +212,7 @@ def test_connection_to_ehlock_itself_is_refused(world, start, address):
 def test_filter_that_redirects_ehlock_itself_makes_no_circle(world, start):
     rules = ('table inet circle { chain output { type nat hook output priority -101; '
              'tcp dport 25 redirect to :2525\n}\n}\n')
-    world.router.run(subprocess.run, ["nft", "-f", "-"], input=rules, text=True, check=True)
+    load(world.router, rules)
     try:
         proxy = start(maxConnections=40)
         for family in (4, 6):
@@ -241,14 +222,14 @@ def test_filter_that_redirects_ehlock_itself_makes_no_circle(world, start):
             # Some that are too fast to be recognized may come between.
             assert len(proxy.summaries()) - before < 20
     finally:
-        world.router.run(subprocess.run, ["nft", "delete", "table", "inet", "circle"], check=True)
+        unload(world.router, "inet", "circle")
 
 
 def test_other_ports_are_those_of_connect(world, start):
     """A filter that redirects more than was meant leads nowhere: the workers cannot go there."""
     rules = ('table ip more { chain output { type nat hook output priority -101; oifname "wan" meta '
              f'skuid != "{worker_user()}" tcp dport 26 redirect to :2525\n}}\n}}\n')
-    world.router.run(subprocess.run, ["nft", "-f", "-"], input=rules, text=True, check=True)
+    load(world.router, rules)
     to = (host(OTHER, 4), 26)
     try:
         proxy = start()
@@ -261,7 +242,28 @@ def test_other_ports_are_those_of_connect(world, start):
         assert send(world.router, to).code == 220
         assert proxy.summary()["server_tls"] == "TLS1.3"
     finally:
-        world.router.run(subprocess.run, ["nft", "delete", "table", "ip", "more"], check=True)
+        unload(world.router, "ip", "more")
+
+
+def test_connection_to_this_very_machine_does_not_become_one_of_ours(world, start):
+    """A server here may relay for this machine: a client must not be taken for it."""
+    rules = ('table inet every { chain output { type nat hook output priority -101; meta '
+             f'skuid != "{worker_user()}" tcp dport 25 redirect to :2525\n}}\n}}\n')
+    proxy = start()
+    for own in ("10.0.0.1", "fd00::1", "127.0.0.1", "::1"):
+        server = world.router.run(TlsServer(None, offers=False, address=(own, 25)).start)
+        load(world.router, rules)
+        greeting = send(world.router, (own, 25))
+        unload(world.router, "inet", "every")
+        assert greeting.code == 421, greeting
+        proxy.wait_log(rf'outcome=.* mail=0 .*[" \[]{own}\]?:25 is this machine itself"')
+        if own in ("10.0.0.1", "fd00::1"):      # with the rules of the page the client is itself
+            before = len(server.sessions)
+            with world.lan.run(Client, (own, 25)) as client:
+                peer = server.session(before).sock.getpeername()
+                assert peer[:2] == client.sock.getsockname()[:2]
+        assert b"MAIL" not in b"".join(server.commands)
+        server.stop()
 
 
 def test_host_that_answers_nobody_is_told_as_421(world, start):

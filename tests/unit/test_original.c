@@ -217,6 +217,8 @@ static const struct going {
     {"itself, IPv6", "[::1]:2525", "[::1]:2525", "connected to directly"},
     {"itself on the port that is meant", "192.0.2.1:25", "0.0.0.0:25", "connected to directly"},
     {"mapped address of one for both", "192.0.2.1:2525", "[::]:2525", "connected to directly"},
+    {"loopback", "127.0.0.2:25", "127.0.0.1:2525", "this machine itself"},
+    {"loopback, IPv6", "[::1]:25", "[::1]:2525", "this machine itself"},
     {"single session", "192.0.2.7:25", NULL, "connected to directly"},
     {"other port", "192.0.2.7:26", "127.0.0.1:2525", "a port that connect does not have"},
 };
