@@ -326,6 +326,26 @@ struct address address_of(int family, const void *ip, uint16_t port)
     return a;
 }
 
+bool address_of_socket(int fd, struct address *out)
+{
+    out->len = sizeof out->sa;
+    if (getsockname(fd, (struct sockaddr *)&out->sa, &out->len) != 0)
+        return false;
+    address_print(out);
+    return true;
+}
+
+bool address_read(const char *text, uint16_t port, struct address *out)
+{
+    unsigned char ip[16];
+    int family = inet_pton(AF_INET, text, ip) == 1    ? AF_INET
+                 : inet_pton(AF_INET6, text, ip) == 1 ? AF_INET6
+                                                      : AF_UNSPEC;
+    if (family != AF_UNSPEC)
+        *out = address_of(family, ip, port);
+    return family != AF_UNSPEC;
+}
+
 struct address address_unmapped(const struct address *a)
 {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;

@@ -54,6 +54,10 @@ void address_client_key(const struct address *a, unsigned char key[16]);
 
 /* An IPv4 (`ip`: 4 bytes) or IPv6 (16 bytes) address and a port in host order, printed. */
 struct address address_of(int family, const void *ip, uint16_t port);
+/* The address of the socket's own end; false and errno: it cannot be had. */
+bool address_of_socket(int fd, struct address *out);
+/* The same from a literal address; false: it is none. */
+bool address_read(const char *text, uint16_t port, struct address *out);
 /* The same address, as IPv4 if it is a v4-mapped IPv6 one. */
 struct address address_unmapped(const struct address *a);
 /* Of an IPv4 or IPv6 address, in host order; 0 for any other. */

@@ -11,6 +11,7 @@
 
 #include "protocols/wire.h"
 #include "proxy/dial.h"
+#include "proxy/original.h"
 #include "proxy/spawner.h"
 #include "proxy/transparent.h"
 #include "proxy/tunnel.h"
@@ -75,6 +76,8 @@ bool backends_resolve(struct backends *b, const struct config *c, const struct s
         snprintf(b->addresses[0].text, sizeof b->addresses[0].text, "exec:%s", s->exec);
         return true;
     }
+    if (s->redirection == REDIRECTION_DESTINATION)
+        return original_ports(b, s, error, size) && resolve_local(b, s, error, size);
     for (size_t i = 0; i < s->connect.count; i++) {
         const struct value *v = &s->connect.items[i];
         if (b->count == BACKENDS_MAX) {

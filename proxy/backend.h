@@ -27,6 +27,7 @@ struct backends {
     /* The only "address" is a program. Workers of such a service have no use for the network but
      * accept(2): they neither make nor connect Internet sockets. */
     bool program;
+    bool redirected; /* where to is known to each session alone; see original.h */
 };
 
 /* Looks all names of `connect` (and `local`) up; with `via` those of the proxy. False: `error` says

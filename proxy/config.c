@@ -14,6 +14,7 @@
 #include "protocols/memory.h"
 #include "proxy/address.h"
 #include "proxy/clientcert.h"
+#include "proxy/config_original.h"
 #include "proxy/config_rules.h"
 #include "proxy/demand.h"
 #include "proxy/environment.h"
@@ -768,6 +769,7 @@ static void check_service(struct config *c, struct service *s)
     }
     settle_level(c, s);
     check_protocol(c, s);
+    config_check_original(c, s);
     check_addresses(c, s);
     check_taken(c, s);
     compile_patterns(c, s);

@@ -16,6 +16,7 @@
 #include "proxy/rules.h"
 
 struct demand;
+struct tls_rule;
 struct client_demand;
 struct option_row;
 
@@ -41,6 +42,13 @@ enum identity_kind {
     IDENTITY_XCLIENT,
     IDENTITY_ENV, /* by the environment of a program */
 };
+/* The words of `transparent`, in the order of its row; only two mean something here. */
+enum redirection {
+    REDIRECTION_NONE,
+    REDIRECTION_SOURCE,
+    REDIRECTION_DESTINATION, /* the backend is where the connection was going */
+    REDIRECTION_BOTH,
+};
 enum verify_client { VERIFY_CLIENT_NO, VERIFY_CLIENT_ASK, VERIFY_CLIENT_REQUIRE };
 enum log_mode { LOG_APPEND, LOG_OVERWRITE };
 
@@ -63,7 +71,7 @@ struct service {
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
     int trace, fall_back;
     int implicit_tls_wait_ms;
-    int identity, reconnect, verify_client;
+    int identity, reconnect, verify_client, redirection;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
     int max_command_length, max_reply_size, max_useless_commands;
     int timeout_connect, timeout_busy, timeout_idle, timeout_close, timeout_handshake,
@@ -76,10 +84,11 @@ struct service {
     struct argument_list exec_arguments; /* exec_args, split; the program's path without them */
     struct network_list balancers;       /* accept_proxy, parsed */
     bool level_given;                    /* tls_level was said, for services of this side */
-    struct demand *demands;              /* client = yes: one for each `connect` (demand.h) */
+    struct demand *demands;              /* client = yes (demand.h) */
     size_t n_demands;
-    struct rules rules;           /* client_rule, then those of the file client_rules */
-    struct capability_edit added; /* add_capability */
+    struct tls_rule *destination_rules; /* of redirected connections: tls_policy, parsed */
+    struct rules rules;                 /* client_rule, then those of the file client_rules */
+    struct capability_edit added;       /* add_capability */
     struct rate connections_rate, handshakes_rate; /* parsed */
     struct client_demand *client_demand; /* NULL: clients are not asked for certificates */
     struct secret *login_secret;         /* login_password, which is empty then; NULL: not given */

@@ -93,7 +93,7 @@ static enum server_level infer_level(struct config *c, const struct service *s,
         config_error(c, config_where(c, s, "verifyChain"),
                      "verifyChain = no: write tlsLevel = encrypt if the server is not to be "
                      "verified, else leave it out");
-    return LEVEL_SECURE;
+    return s->redirection == REDIRECTION_DESTINATION ? LEVEL_MAY : LEVEL_SECURE;
 }
 
 static void check_stunnel_words(struct config *c, const struct service *s, const struct wishes *w)
@@ -268,6 +268,7 @@ static void decide_server_name(const struct service *s, const struct tls_rule *r
     d->server_name = said != NULL && !address_is_literal(said) ? memory_strdup(said) : NULL;
 }
 
+/* `to`: as in `connect`; NULL: it is known to the session alone. */
 static void check_demand(struct config *c, const struct service *s, const struct value *to,
                          const char *where, const struct demand *d)
 {
@@ -282,6 +283,11 @@ static void check_demand(struct config *c, const struct service *s, const struct
         config_error(c, where,
                      "tlsLevel = fingerprint needs a pin: write verifyPeer = "
                      "sha256:DIGEST or spki-sha256:DIGEST");
+    else if (d->need_ca && names == 0 && !pinned && to == NULL)
+        config_error(c, where,
+                     "at level %s a name is needed, and an address that a connection was going to "
+                     "has none: write tlsPolicy = ADDRESS %s match=NAME for the servers you know",
+                     server_level_word(d->level), server_level_word(d->level));
     else if (d->need_ca && names == 0 && !pinned)
         config_error(c, to->where,
                      "connect = %s has no name to be looked for in a certificate: "
@@ -299,31 +305,66 @@ static void check_demand(struct config *c, const struct service *s, const struct
         config_error(c, where, "tlsLevel = none and TLS from the first byte exclude each other");
 }
 
-/* The first rule for the destination, or NULL; with the number of it. */
-static const struct tls_rule *find_rule(const struct wishes *w, const char *destination, size_t *n)
+/* The first rule for the destination, or NULL. */
+static const struct tls_rule *find_rule(const struct wishes *w, const char *destination)
 {
-    for (*n = 0; *n < w->n_rules; ++*n)
-        if (w->rules[*n].pattern != NULL && tls_rule_is_for(&w->rules[*n], destination))
-            return &w->rules[*n];
+    for (size_t i = 0; i < w->n_rules; i++)
+        if (tls_rule_is_for(&w->rules[i], destination))
+            return &w->rules[i];
     return NULL;
 }
 
-static void decide(struct config *c, const struct service *s, const struct wishes *w,
-                   const struct value *to, struct demand *d)
+/* From the rule (or NULL), and for a host of that name ("": none is known). */
+static void decide_all(const struct service *s, const struct wishes *w, const struct tls_rule *r,
+                       const char *name, struct demand *d)
 {
-    size_t n;
-    char host[256];
-    const struct tls_rule *r = find_rule(w, to->text, &n);
-    const char *name = name_of(to->text, host, sizeof host);
     *d = (struct demand){.level = r != NULL ? r->level : (enum server_level)s->tls_level,
-                         .where = r != NULL ? s->tls_policy.items[n].where : NULL};
+                         .where = r != NULL ? s->tls_policy.items[r - w->rules].where : NULL};
     d->fall_back = r == NULL || r->says_fall_back ? (r != NULL ? r->fall_back : s->fall_back)
                                                   : s->fall_back && d->level == LEVEL_MAY;
     decide_names(s, r, name, d);
     decide_trust(s, r, w, d);
     decide_priority(s, r, d);
     decide_server_name(s, r, name, d);
+}
+
+static void decide(struct config *c, const struct service *s, const struct wishes *w,
+                   const struct value *to, struct demand *d)
+{
+    char host[256];
+    const char *name = name_of(to->text, host, sizeof host);
+    decide_all(s, w, find_rule(w, to->text), name, d);
     check_demand(c, s, to, d->where != NULL ? d->where : config_where(c, s, "tlsLevel"), d);
+}
+
+/* ---- destinations that a session alone knows ---- */
+
+/* The only name there is: the administrator's. What the server calls itself, and what its address
+ * is called in reverse, is said by whoever answers there. */
+static void decide_redirected(struct config *c, const struct service *s, const struct wishes *w,
+                              const struct tls_rule *r, struct demand *d)
+{
+    decide_all(s, w, r, "", d);
+    check_demand(c, s, NULL, d->where != NULL ? d->where : config_where(c, s, "tlsLevel"), d);
+}
+
+static void make_redirected(struct config *c, struct service *s, struct wishes *w)
+{
+    s->demands = memory_alloc((w->n_rules + 1) * sizeof *s->demands);
+    for (size_t i = 0; i < w->n_rules; i++)
+        decide_redirected(c, s, w, &w->rules[i], &s->demands[s->n_demands++]);
+    decide_redirected(c, s, w, NULL, &s->demands[s->n_demands++]);
+    s->destination_rules = w->rules;
+    w->rules = NULL;
+    w->n_rules = 0;
+}
+
+const struct demand *demand_for(const struct service *s, const struct address *destination)
+{
+    size_t i = 0;
+    while (i + 1 < s->n_demands && !tls_rule_is_for_address(&s->destination_rules[i], destination))
+        i++;
+    return &s->demands[i];
 }
 
 /* ---- all ---- */
@@ -340,8 +381,10 @@ static void read_rules(struct config *c, const struct service *s, struct wishes 
 
 static bool is_used(const struct service *s, const struct tls_rule *r)
 {
+    if (r->pattern == NULL && !r->by_network)
+        return true; /* it could not be read, which has been told */
     for (size_t i = 0; i < s->connect.count; i++)
-        if (r->pattern == NULL || tls_rule_is_for(r, s->connect.items[i].text))
+        if (tls_rule_is_for(r, s->connect.items[i].text))
             return true;
     return false;
 }
@@ -352,7 +395,7 @@ static void warn_of_unused_rules(struct config *c, const struct service *s, cons
     for (size_t i = 0; i < w->n_rules; i++)
         if (!s->tls_policy.inherited && !is_used(s, &w->rules[i]))
             config_warn(c, s->tls_policy.items[i].where,
-                        "tlsPolicy: the pattern is for none of the destinations in connect");
+                        "tlsPolicy: the rule is for none of the destinations in connect");
 }
 
 /* Whoever reaches it submits mail with whatever rights the server gives this machine. */
@@ -380,6 +423,15 @@ static void check_revocation(struct config *c, const struct service *s)
                  "CRLfile means nothing where no chain is verified: write tlsLevel = verify");
 }
 
+static void make_connected(struct config *c, struct service *s, const struct wishes *w)
+{
+    warn_of_unused_rules(c, s, w);
+    warn_of_open_door(c, s);
+    s->demands = memory_alloc((s->connect.count + 1) * sizeof *s->demands);
+    for (size_t i = 0; i < s->connect.count; i++)
+        decide(c, s, w, &s->connect.items[i], &s->demands[s->n_demands++]);
+}
+
 void demands_make(struct config *c, struct service *s)
 {
     struct wishes w = {0};
@@ -388,11 +440,10 @@ void demands_make(struct config *c, struct service *s)
     read_rules(c, s, &w);
     check_rest(c, s);
     forbid_unused(c, s);
-    warn_of_unused_rules(c, s, &w);
-    warn_of_open_door(c, s);
-    s->demands = memory_alloc((s->connect.count + 1) * sizeof *s->demands);
-    for (size_t i = 0; i < s->connect.count; i++)
-        decide(c, s, &w, &s->connect.items[i], &s->demands[s->n_demands++]);
+    if (s->redirection == REDIRECTION_DESTINATION)
+        make_redirected(c, s, &w);
+    else
+        make_connected(c, s, &w);
     check_revocation(c, s);
     for (size_t i = 0; i < w.n_rules; i++)
         tls_rule_finish(&w.rules[i]);
@@ -402,6 +453,10 @@ void demands_make(struct config *c, struct service *s)
 
 void demands_finish(struct service *s)
 {
+    for (size_t i = 0; s->destination_rules != NULL && i + 1 < s->n_demands; i++)
+        tls_rule_finish(&s->destination_rules[i]);
+    free(s->destination_rules);
+    s->destination_rules = NULL;
     for (size_t i = 0; i < s->n_demands; i++) {
         struct demand *d = &s->demands[i];
         free(d->ca_file);

@@ -13,7 +13,8 @@
 #include "proxy/config.h"
 #include "proxy/tlsrule.h"
 
-/* One for each entry of `connect`, in its order; owned by the service. */
+/* One for each entry of `connect`, in its order; of redirected connections (transparent =
+ * destination) one for each rule of tlsPolicy and one for the rest. Owned by the service. */
 struct demand {
     enum server_level level;
     bool fall_back;      /* MAY: in clear where TLS was offered and fails */
@@ -32,6 +33,10 @@ struct demand {
 void demands_make(struct config *c, struct service *s);
 /* Accepts a service without any. */
 void demands_finish(struct service *s);
+
+/* What is demanded of the server that a redirected connection was going to: by the first rule that
+ * is for the address, else by the options of the service. */
+const struct demand *demand_for(const struct service *s, const struct address *destination);
 
 /* Complains about options that only a service with client = yes can have. */
 void demands_forbid(struct config *c, const struct service *s);

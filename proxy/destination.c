@@ -177,8 +177,9 @@ struct destinations *destinations_create(const struct config *c, const struct se
                        .error_size = error_size};
     while (out->count < n) {
         struct destination *to = &out->items[out->count];
-        *to = (struct destination){.name = s->connect.items[out->count].text,
-                                   .demand = &s->demands[out->count]};
+        *to = (struct destination){.demand = &s->demands[out->count]};
+        if (s->redirection != REDIRECTION_DESTINATION)
+            to->name = s->connect.items[out->count].text;
         out->count++;
         if (!prepare(&m, to)) {
             destinations_destroy(out);

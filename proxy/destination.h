@@ -16,7 +16,7 @@
 #include "proxy/demand.h"
 
 struct destination {
-    const char *name;            /* as in `connect` */
+    const char *name;            /* as in `connect`; NULL: known to each session alone */
     const struct demand *demand; /* borrowed */
     struct tls_setup *tls;       /* NULL: none is asked for */
     const struct trust *trust;   /* that it judges by; NULL: nobody */
@@ -25,7 +25,7 @@ struct destination {
 };
 
 struct destinations {
-    struct destination *items; /* one for each entry of `connect` */
+    struct destination *items; /* one for each demand, in their order */
     size_t count;
     struct shared *shared;
 };

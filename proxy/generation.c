@@ -10,6 +10,7 @@
 #include "protocols/memory.h"
 #include "proxy/child.h"
 #include "proxy/log.h"
+#include "proxy/original.h"
 
 enum {
     SPARE_FDS = 128,           /* descriptors of a worker beyond one for each worker there may be */
@@ -252,6 +253,15 @@ struct generation *generation_create(struct config *config, const struct common 
     return NULL;
 }
 
+/* Who uses REDIRECT has no need of it. */
+static void let_redirect(const struct pool *p)
+{
+    if (p->backends.redirected && !original_listen(&p->listeners))
+        log_info("service=%s only REDIRECT can bring connections, TPROXY cannot: it needs root, or "
+                 "CAP_NET_ADMIN",
+                 p->service->name);
+}
+
 static bool listen_all(struct generation *g, const struct listener_sources *from, char *error,
                        size_t size)
 {
@@ -260,6 +270,8 @@ static bool listen_all(struct generation *g, const struct listener_sources *from
     for (size_t i = 0; i < g->n_pools; i++)
         if (!listeners_open(&g->pools[i].listeners, g->pools[i].service, from, error, size))
             return false;
+    for (size_t i = 0; i < g->n_pools; i++)
+        let_redirect(&g->pools[i]);
     for (size_t i = 0; i < g->n_pools; i++) {
         listeners_take_names(&g->pools[i].listeners, from);
         listeners_set_blocking(&g->pools[i].listeners);

@@ -412,6 +412,8 @@ static void remember_offers(struct master *m)
 {
     for (size_t i = 0; i < m->current->n_pools; i++) {
         const struct pool *p = &m->current->pools[i];
+        if (p->backends.redirected)
+            continue; /* it would be a list of everybody's servers */
         for (size_t n = 0; p->destinations != NULL && n < p->destinations->count; n++)
             tls_memory_note(&m->tls_memory, p->service->name, p->destinations->items[n].name,
                             stats_take_offer(p->stats, n), time(NULL));

@@ -77,6 +77,9 @@ static const struct option_row rows[] = {
      "source address of connections to the backend"},
     {"reconnect", OPTION_CHOICE, SERVICE(reconnect), "no", 0, 0, YES_NO,
      "begin a new connection to the backend after STARTTLS"},
+    {"transparent", OPTION_CHOICE, SERVICE(redirection), "none", 0, 0,
+     "none source destination both",
+     "client: destination: the backend is where the packet filter took the connection from"},
     {"via", OPTION_TEXT, SERVICE(via), NULL, 0, 0, NULL,
      "http://HOST:PORT or socks5://HOST:PORT: proxy through which the servers in connect are "
      "reached, and which looks up their names"},
@@ -124,7 +127,8 @@ static const struct option_row rows[] = {
      "STARTTLS is not offered, offered, or required; client: what is demanded of servers (default "
      "secure)"},
     {"tlsPolicy", OPTION_LIST, SERVICE(tls_policy), NULL, 0, 0, NULL,
-     "client: /pattern/ LEVEL [key=value ...]: another level for destinations like this"},
+     "client: /pattern/ or ADDRESS/BITS, LEVEL, [key=value ...]: another level for such "
+     "destinations"},
     {"trace", OPTION_CHOICE, SERVICE(trace), "no", 0, 0, YES_NO,
      "put a Received header in front of each message (smtp and lmtp)"},
 
@@ -270,7 +274,6 @@ static const struct option_row rows[] = {
     GONE("sslVersionMin", "TLS 1.2 is the least by default: leave it out, or write priority ="),
     GONE("ticketKeySecret", "ticket keys are made anew every day: leave it out"),
     GONE("ticketMacSecret", "ticket keys are made anew every day: leave it out"),
-    GONE("transparent", "write identity = transparent, or leave it out"),
 };
 #undef GLOBAL
 #undef SERVICE

@@ -44,6 +44,7 @@ struct pool {
     struct walls walls;             /* around the workers */
     unsigned max_fds;               /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
     struct transparent transparent; /* the worker's own */
+    int slot;                       /* the same: of its stats */
     /* The master's own: */
     unsigned live;      /* workers, idle or not */
     unsigned failures;  /* workers that died at once, in a row */

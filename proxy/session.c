@@ -17,6 +17,7 @@
 #include "proxy/handshake.h"
 #include "proxy/identity.h"
 #include "proxy/log.h"
+#include "proxy/original.h"
 #include "proxy/pace.h"
 #include "proxy/pump.h"
 #include "proxy/ruling.h"
@@ -40,6 +41,7 @@ struct session {
     char id[IDENTITY_ID_MAX + 1];
     size_t id_len;                         /* 0: the session needs none */
     const struct address *backend_address; /* NULL until there is one */
+    struct address original;               /* where a redirected client was going */
     int client_fd, backend_fd;             /* -1: none */
     int line_fd;                           /* to the spawner, until the session is over; -1 */
     struct wire client, backend;
@@ -203,9 +205,7 @@ static bool hear_balancer(struct session *s)
 /* LOCAL, UNKNOWN and the like come from the balancer itself, so it is the client. */
 static bool identify_client(struct session *s)
 {
-    s->server.len = sizeof s->server.sa;
-    if (getsockname(s->client_fd, (struct sockaddr *)&s->server.sa, &s->server.len) == 0)
-        address_print(&s->server);
+    (void)address_of_socket(s->client_fd, &s->server);
     if (!network_list_has(&s->pool->service->balancers, s->peer))
         return true;
     if (!hear_balancer(s))
@@ -406,14 +406,20 @@ static void tell_sorry(struct session *s, const char *text)
 /* Whoever has been reached before is asked again: the client has seen its greeting. */
 static unsigned first_backend(const struct session *s)
 {
+    if (s->pool->backends.redirected)
+        return 0;
     if (s->backend_address != NULL)
         return (unsigned)(s->backend_address - s->pool->backends.addresses);
     return s->pool->service->failover == FAILOVER_RR ? atomic_fetch_add(&s->pool->stats->turn, 1)
                                                      : 0;
 }
 
+/* The tables of demands and destinations are in the same order. */
 static const struct destination *destination_of(const struct session *s)
 {
+    const struct service *service = s->pool->service;
+    if (s->pool->backends.redirected)
+        return &s->pool->destinations->items[demand_for(service, &s->original) - service->demands];
     size_t n = (size_t)(s->backend_address - s->pool->backends.addresses);
     return &s->pool->destinations->items[s->pool->backends.entries[n]];
 }
@@ -448,11 +454,25 @@ static void turn_away(struct session *s, const struct refusal *r)
     (void)wire_flush(&s->client, deadline);
 }
 
+static int connect_original(struct session *s, char *error, size_t size)
+{
+    const struct pool *p = s->pool;
+    struct address own;
+    s->backend_address = &s->original;
+    int fd = original_connect(&p->backends, &s->original, (unsigned)p->service->timeout_connect,
+                              p->cancel_fd, &own, error, size);
+    if (fd >= 0)
+        stats_go_out(p->stats, p->slot, own.text);
+    return fd;
+}
+
 static int connect_socket(struct session *s, unsigned first, char *error, size_t size)
 {
     const struct service *service = s->pool->service;
     const struct disguise as = {.client = s->peer, .sockets = &s->pool->transparent};
     s->dialogue.step = "connecting to the backend";
+    if (s->pool->backends.redirected)
+        return connect_original(s, error, size);
     return backends_connect(
         &s->pool->backends, service->identity == IDENTITY_TRANSPARENT ? &as : NULL, first,
         (unsigned)service->timeout_connect, s->pool->cancel_fd, &s->backend_address, error, size);
@@ -494,8 +514,39 @@ static bool connect_backend(struct session *s, unsigned first)
     return introduce_client(s);
 }
 
+/* It would never come to an end: we would go where we come from. */
+static bool is_our_own(struct session *s)
+{
+    if (!stats_is_own(s->pool->stats, s->peer->text))
+        return false;
+    finish_with(s, DIALOGUE_REFUSED,
+                "%s: this is our own connection: the packet filter must not redirect those of the "
+                "workers' user (setuid)",
+                s->original.text);
+    return true;
+}
+
+/* What follows depends on where it was going, if it was redirected. */
+static bool find_original(struct session *s)
+{
+    struct dialogue *d = &s->dialogue;
+    const struct pool *p = s->pool;
+    char text[SORRY_MAX + 1];
+    if (!p->backends.redirected ||
+        (original_find(s->client_fd, &s->server, &p->backends, &p->listeners, &s->original,
+                       d->reason, sizeof d->reason) &&
+         !is_our_own(s)))
+        return true;
+    s->end = DIALOGUE_REFUSED;
+    snprintf(text, sizeof text, "%.*s", SORRY_MAX, d->reason);
+    tell_sorry(s, text);
+    return false;
+}
+
 static bool reach_backend(struct session *s)
 {
+    if (!find_original(s))
+        return false;
     if (connect_backend(s, first_backend(s)))
         return true;
     tell_sorry(s, "Mail server cannot be reached, try again later");
@@ -736,7 +787,7 @@ static void close_both(struct session *s)
 /* For the memory of the master (tlsmemory.h). */
 static void note_offer(const struct session *s)
 {
-    if (s->upstream.to != NULL && s->dialogue.heard_offer)
+    if (s->upstream.to != NULL && s->upstream.to->name != NULL && s->dialogue.heard_offer)
         stats_offer(s->pool->stats, (size_t)(s->upstream.to - s->pool->destinations->items),
                     s->dialogue.offered_tls || s->upstream.secured ? OFFER_MADE : OFFER_MISSING);
 }

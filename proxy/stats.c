@@ -77,6 +77,7 @@ unsigned stats_session_begin(struct stats *s, int slot, const unsigned char clie
 {
     struct slot *own = &s->slots[slot];
     name_client(own, client, peer);
+    own->own[0] = '\0';
     own->since = wire_now();
     leave(s, slot, SLOT_BUSY);
     atomic_fetch_add(&s->sessions, 1);
@@ -94,6 +95,21 @@ void stats_session_end(struct stats *s, int slot, enum slot_state next)
     leave(s, slot, next);
     if (next == SLOT_IDLE)
         atomic_fetch_add(&s->idle, 1);
+}
+
+void stats_go_out(struct stats *s, int slot, const char *own)
+{
+    snprintf(s->slots[slot].own, sizeof s->slots[slot].own, "%s", own);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+bool stats_is_own(const struct stats *s, const char *client)
+{
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (atomic_load(&s->slots[i].state) == SLOT_BUSY &&
+            strncmp(s->slots[i].own, client, sizeof s->slots[i].own) == 0)
+            return true;
+    return false;
 }
 
 unsigned stats_count_client(const struct stats *s, const unsigned char client[16])

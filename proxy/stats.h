@@ -7,6 +7,7 @@
 #define PROXY_STATS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,6 +25,7 @@ struct slot {
     unsigned char client[16]; /* address_client_key */
     int64_t since;            /* wire_now() at the last change */
     char peer[64];            /* for the list of sessions */
+    char own[64];             /* address that a redirected session goes out from; "": it does not */
 };
 
 /* client = yes: what the last session has heard of a destination, for tlsmemory.h. */
@@ -63,6 +65,12 @@ void stats_session_end(struct stats *s, int slot, enum slot_state next);
 /* A worker: what it has heard; the master: takes that away, and what nobody can say is UNKNOWN. */
 void stats_offer(struct stats *s, size_t entry, enum offer offer);
 enum offer stats_take_offer(struct stats *s, size_t entry);
+
+/* The session has a connection of its own to where a redirected client was going, from that address
+ * (struct address, text); the end of the session ends that too. */
+void stats_go_out(struct stats *s, int slot, const char *own);
+/* Whether a session that is served goes out from there: then the client with that address is us. */
+bool stats_is_own(const struct stats *s, const char *client);
 
 /* How many sessions that client has, this one included. */
 unsigned stats_count_client(const struct stats *s, const unsigned char client[16]);

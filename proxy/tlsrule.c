@@ -88,12 +88,29 @@ static size_t pattern_length(const char *text)
     return text[i] == '\0' ? 0 : i + strcspn(text + i, " \t");
 }
 
-static bool set_pattern(struct reading *r, const char *text, size_t len)
+/* As in clientRule: a network begins with a digit, a letter or a colon. */
+static bool begins_network(const char *text)
 {
-    char *pattern = copy(text, len);
-    r->rule->pattern = pattern_create(pattern, r->error, r->error_size);
-    free(pattern);
-    return r->rule->pattern != NULL;
+    return isalnum((unsigned char)text[0]) || (text[0] == ':' && text[1] == ':');
+}
+
+static bool set_network(struct reading *r, const char *text)
+{
+    const char *wrong = network_parse(text, &r->rule->network);
+    r->rule->by_network = wrong == NULL;
+    return wrong == NULL ||
+           complain(r, "write /pattern/ LEVEL or ADDRESS/BITS LEVEL: \"%.64s\" %s", text, wrong);
+}
+
+static bool set_subject(struct reading *r, const char *text, size_t len)
+{
+    char *subject = copy(text, len);
+    bool network = begins_network(subject);
+    if (!network)
+        r->rule->pattern = pattern_create(subject, r->error, r->error_size);
+    bool ok = network ? set_network(r, subject) : r->rule->pattern != NULL;
+    free(subject);
+    return ok;
 }
 
 static bool set_level(struct reading *r, const char *word)
@@ -231,12 +248,13 @@ static bool set_words(struct reading *r, char *text)
 bool tls_rule_parse(const char *text, struct tls_rule *out, char *error, size_t error_size)
 {
     struct reading r = {.rule = out, .error = error, .error_size = error_size};
-    size_t len = pattern_length(text);
+    size_t len = begins_network(text) ? strcspn(text, " \t") : pattern_length(text);
     *out = (struct tls_rule){0};
-    if (len == 0 || !ispunct((unsigned char)text[0]))
-        return complain(&r, "write /pattern/ LEVEL, and key=value behind it if needed");
+    if (len == 0 || (!begins_network(text) && !ispunct((unsigned char)text[0])))
+        return complain(&r, "write /pattern/ LEVEL or ADDRESS/BITS LEVEL, and key=value behind it "
+                            "if needed");
     char *words = memory_strdup(text + len);
-    bool ok = set_pattern(&r, text, len) && set_words(&r, words);
+    bool ok = set_subject(&r, text, len) && set_words(&r, words);
     free(words);
     if (!ok)
         tls_rule_finish(out);
@@ -257,7 +275,32 @@ void tls_rule_finish(struct tls_rule *r)
 
 /* A pattern that runs into its limits is for nobody; then the rules behind it decide, and in the
  * end the options of the service. */
-bool tls_rule_is_for(const struct tls_rule *r, const char *destination)
+static bool is_found(const struct tls_rule *r, const char *destination)
 {
     return pattern_matches(r->pattern, destination, strlen(destination), false);
+}
+
+static bool has_network(const struct tls_rule *r, const struct address *a)
+{
+    const struct network_list one = {.items = (struct network *)&r->network, .count = 1};
+    return network_list_has(&one, a);
+}
+
+bool tls_rule_is_for(const struct tls_rule *r, const char *destination)
+{
+    struct address a;
+    char host[ADDRESS_HOST_MAX];
+    if (r->pattern != NULL)
+        return is_found(r, destination);
+    return r->by_network && address_host(destination, host, sizeof host) &&
+           address_read(host, 0, &a) && has_network(r, &a);
+}
+
+bool tls_rule_is_for_address(const struct tls_rule *r, const struct address *destination)
+{
+    char host[ADDRESS_HOST_MAX];
+    if (r->pattern == NULL)
+        return r->by_network && has_network(r, destination);
+    address_numeric(destination, host);
+    return is_found(r, host) || is_found(r, destination->text);
 }

@@ -3,6 +3,7 @@
  * One line of the table of destinations, and the words for what is demanded there:
  *
  *     tlsPolicy = /pattern/flags LEVEL [key=value ...]
+ *     tlsPolicy = ADDRESS/BITS LEVEL [key=value ...]
  */
 #ifndef PROXY_TLSRULE_H
 #define PROXY_TLSRULE_H
@@ -11,6 +12,7 @@
 #include <stddef.h>
 
 #include "certs/pin.h"
+#include "proxy/address.h"
 
 /* Postfix's words, as tlsLevel has them. The first three are those of enum tls_level. */
 enum server_level {
@@ -45,7 +47,9 @@ void pins_add(struct pins *list, const struct pin *pin);
 enum tls_minimum { MINIMUM_DEFAULT, MINIMUM_TLS12, MINIMUM_TLS13 };
 
 struct tls_rule {
-    struct pattern *pattern;
+    struct pattern *pattern; /* NULL: none */
+    bool by_network;         /* then it is this that decides: */
+    struct network network;
     enum server_level level;
     bool fall_back, says_fall_back;
     enum tls_minimum minimum;
@@ -59,7 +63,11 @@ struct tls_rule {
 bool tls_rule_parse(const char *text, struct tls_rule *out, char *error, size_t error_size);
 void tls_rule_finish(struct tls_rule *r);
 
-/* Whether the rule is for the destination, written as in `connect`. */
+/* Whether the rule is for the destination, written as in `connect`. A host name is in no network.
+ */
 bool tls_rule_is_for(const struct tls_rule *r, const char *destination);
+/* Whether it is for an address that a connection was going to: a pattern is looked for in the
+ * address alone and in the address with its port, so that neither way to write it misses. */
+bool tls_rule_is_for_address(const struct tls_rule *r, const struct address *destination);
 
 #endif

@@ -192,6 +192,7 @@ static void serve_one(struct pool *pool, int slot, int fd, const struct address 
     const struct admission admission = {.ask = admit, .ctx = &a};
     unsigned char key[16];
     address_client_key(peer, key);
+    pool->slot = slot;
     a.number = stats_session_begin(pool->stats, slot, key, peer->text);
     tell_master(pool, atomic_load(&pool->stats->idle));
     session_run(pool, fd, peer, &admission);

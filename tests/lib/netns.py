@@ -54,15 +54,15 @@ class Namespace:
         assert done.returncode == 0, f"ip {' '.join(map(str, args))}: {done.stderr}"
         return done.stdout
 
-    def join(self, other, *pairs):
+    def join(self, other, *pairs, cable="cable"):
         """A cable between the two, with (own, other's) addresses on its ends."""
-        self.ip("link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", other.tid)
+        self.ip("link", "add", cable, "type", "veth", "peer", "name", cable, "netns", other.tid)
         for own, far in pairs:
             flags = ["nodad"] if ":" in own else []
-            self.ip("addr", "add", own, "dev", "cable", *flags)
-            other.ip("addr", "add", far, "dev", "cable", *flags)
-        self.ip("link", "set", "cable", "up")
-        other.ip("link", "set", "cable", "up")
+            self.ip("addr", "add", own, "dev", cable, *flags)
+            other.ip("addr", "add", far, "dev", cable, *flags)
+        self.ip("link", "set", cable, "up")
+        other.ip("link", "set", cable, "up")
 
     def close(self):
         self._work.put(None)

@@ -104,6 +104,8 @@ static const struct error_case {
     /* rules */
     {"rule without pattern", NAMED "tlsPolicy = secure\n", "c.conf:6: ", "write /pattern/ LEVEL"},
     {"rule without an end", NAMED "tlsPolicy = /a secure\n", "c.conf:6: ", "write /pattern/ LEVEL"},
+    {"rule for a bad network", NAMED "tlsPolicy = 192.0.2.7/24 secure\n",
+     "c.conf:6: ", "bits set behind"},
     {"rule without level", NAMED "tlsPolicy = /a/\n", "c.conf:6: ", "a level must follow"},
     {"rule with a bad flag", NAMED "tlsPolicy = /a/q secure\n", "c.conf:6: ", "unknown flag"},
     {"rule with a bad pattern", NAMED "tlsPolicy = /(/ secure\n", "c.conf:6: ", "tlsPolicy: "},
@@ -203,6 +205,12 @@ static const struct decision {
      "mail.example.org", 1, 0, true, false, false},
     {"delimiter in a pattern", NAMED "tlsPolicy = /a\\/b|mail/ encrypt\n", LEVEL_ENCRYPT, NULL,
      "mail.example.org", 0, 0, false, false, false},
+    {"rule for a network", LITERAL "tlsPolicy = 192.0.2.0/24 encrypt\n", LEVEL_ENCRYPT, NULL, NULL,
+     0, 0, false, false, false},
+    {"rule for another network", LITERAL "checkHost = a.example\ntlsPolicy = ::/0 encrypt\n",
+     LEVEL_SECURE, "a.example", "a.example", 1, 0, true, false, false},
+    {"rule for a network and a name", NAMED "tlsPolicy = 0.0.0.0/0 encrypt\n", LEVEL_SECURE,
+     "mail.example.org", "mail.example.org", 1, 0, true, false, false},
     {"rule with a pin", NAMED "tlsPolicy = ,., fingerprint pin=" PIN " pin=spki-" PIN "\n",
      LEVEL_FINGERPRINT, NULL, "mail.example.org", 0, 2, false, false, false},
     {"rule that falls back", NAMED "tlsPolicy = /./ may fallBack=yes\n", LEVEL_MAY, NULL,
@@ -293,7 +301,7 @@ static void rule_for_nobody_is_warned_of(void **state)
 {
     (void)state;
     expect_warning(NAMED "tlsPolicy = /nobody/ none\n",
-                   "c.conf:6: tlsPolicy: the pattern is for none");
+                   "c.conf:6: tlsPolicy: the rule is for none");
     expect_warning("tlsPolicy = /nobody/ none\n" NAMED, NULL);
 }
 

@@ -151,6 +151,24 @@ static void other_processes_see_it(void **state)
     assert_int_equal(stats_count_client(s, alice), 1);
 }
 
+static void own_connections_are_known_while_their_session_lasts(void **state)
+{
+    struct stats *s = *state;
+    int a = stats_take_slot(s), b = stats_take_slot(s);
+    stats_session_begin(s, a, alice, "192.0.2.9:1");
+    assert_false(stats_is_own(s, "192.0.2.1:40000"));
+    stats_go_out(s, a, "192.0.2.1:40000");
+    assert_true(stats_is_own(s, "192.0.2.1:40000"));
+    assert_false(stats_is_own(s, "192.0.2.1:4000"));
+    assert_false(stats_is_own(s, "192.0.2.9:1"));
+    stats_session_end(s, a, SLOT_IDLE);
+    assert_false(stats_is_own(s, "192.0.2.1:40000"));
+    stats_session_begin(s, a, alice, "192.0.2.9:2");
+    assert_false(stats_is_own(s, "192.0.2.1:40000"));
+    stats_session_begin(s, b, bob, "");
+    assert_false(stats_is_own(s, "192.0.2.1:40000"));
+}
+
 #define ON_THREE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -164,6 +182,7 @@ int main(void)
         ON_THREE(renamed_session_counts_as_whose_it_is),
         ON_THREE(clients_are_counted_apart),
         ON_THREE(long_peer_name_is_cut),
+        ON_THREE(own_connections_are_known_while_their_session_lasts),
         ON_THREE(other_processes_see_it),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: ISC
+"""transparent = destination: connections that the packet filter redirects, in three networks.
+
+    lan (an MTA's machine) ---lan--- router (ehlock, and an MTA of its own) ---wan--- world (servers)
+
+The rules and commands are those of docs/outbound.md, as they stand there.
+"""
+
+import re
+import shutil
+
+import net
+import netns
+import pytest
+from ehlock import Ehlock, global_part, section
+from outbound import load, page, unload, worker_user
+from pki import NAME
+from smtp_client import Client
+from sniffer import Sniffer
+from tls_server import TlsServer
+
+WITH, WITHOUT, BROKEN, OTHER, CLOSED = "7", "8", "9", "10", "11"     # hosts of the world
+MESSAGE = b"Subject: secret-subject\r\n\r\nsecret-body\r\n"
+
+
+def host(number, family):
+    return f"192.0.2.{number}" if family == 4 else f"2001:db8::{number}"
+
+
+class World:
+    """The networks, with ehlock as the page has it, and servers on both kinds of addresses."""
+
+    def __init__(self, directory, pki):
+        self.lan, self.router, self.world = (netns.Namespace() for _ in range(3))
+        self.router.join(self.lan, ("10.0.0.1/24", "10.0.0.2/24"), ("fd00::1/64", "fd00::2/64"),
+                         cable="lan")
+        self.router.join(self.world, ("192.0.2.1/24", "192.0.2.7/24"),
+                         ("2001:db8::1/64", "2001:db8::7/64"), cable="wan")
+        self.lan.ip("route", "add", "default", "via", "10.0.0.1")
+        self.lan.ip("-6", "route", "add", "default", "via", "fd00::1")
+        for number in (WITHOUT, BROKEN, OTHER, CLOSED):
+            self.world.ip("addr", "add", host(number, 4) + "/24", "dev", "wan")
+            self.world.ip("addr", "add", host(number, 6) + "/64", "dev", "wan", "nodad")
+        self.servers = {}
+        for family in (4, 6):
+            self.serve(WITH, family, pki.ecdsa)
+            self.serve(WITHOUT, family, pki.ecdsa, offers=False, answer=b"502 5.5.1 what?\r\n")
+            self.serve(BROKEN, family, pki.ecdsa, vanishes=True)
+            self.serve(OTHER, family, pki.foreign)
+            self.serve(OTHER, family, pki.ecdsa, port=26)
+        filters, commands = page()
+        for rules in filters:
+            load(self.router, rules)
+        for command in commands:
+            self.router.ip(*command.split()[1:])
+        self.directory, self.ca = directory, pki.ca
+
+    def serve(self, number, family, leaf, port=25, **more):
+        server = TlsServer(leaf, address=(host(number, family), port), **more)
+        self.world.run(server.start)
+        self.servers[number, family, port] = server
+
+    def configured(self, globals_=None, more="", **options):
+        settings = {"client": True, "transparent": "destination", "protocol": "smtp",
+                    "accept": ["127.0.0.1:2525", "[::1]:2525"], "CAfile": self.ca,
+                    "spareWorkers": 2, "tlsPolicy": f"203.0.113.1 secure match={NAME}", **options}
+        return (global_part(hostname="proxy.example.org", **(globals_ or {})) +
+                section("out", **settings) + more)
+
+    def close(self):
+        for server in self.servers.values():
+            server.stop()
+        for space in (self.lan, self.router, self.world):
+            space.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, pki):
+    reason = netns.why_impossible()
+    if reason:
+        pytest.skip(reason)
+    if not shutil.which("nft"):
+        pytest.skip("needs nft (nftables)")
+    it = World(tmp_path_factory.mktemp("original"), pki)
+    yield it
+    it.close()
+
+
+@pytest.fixture
+def start(world):
+    """start(**options) starts ehlock on the router."""
+    running = []
+
+    def begin(**options):
+        proxy = Ehlock(world.directory, world.configured(**options))
+        running.append(proxy)
+        return world.router.run(proxy.start)
+
+    yield begin
+    for proxy in running:
+        proxy.stop()
+
+
+def send(place, address):
+    """A message to whom the address belongs, as an MTA in that network; gives the greeting."""
+    with place.run(Client, address) as client:
+        if client.greeting.code == 220:
+            client.ehlo()
+            client.send_message("secret-sender@example.org", ["secret-rcpt@example.org"], MESSAGE)
+            client.quit()
+        return client.greeting
+
+
+def count(server):
+    return len(server.messages)
+
+
+# A connection of the machine itself is redirected by REDIRECT, one of its network by TPROXY.
+PLACES = ["router", "lan"]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("place", PLACES)
+def test_tls_is_used_where_it_is_offered(world, start, place, family):
+    proxy = start()
+    to = host(WITH, family)
+    server = world.servers[WITH, family, 25]
+    before = len(server.sessions)
+    with Sniffer(world.router, "wan") as cable:
+        assert send(getattr(world, place), (to, 25)).code == 220
+        summary = proxy.summary()
+    assert server.ended(before).messages[0].body == MESSAGE
+    said = cable.bytes_of(to)
+    assert b"STARTTLS" in said and b"secret-s" not in said and b"secret-b" not in said, said
+    assert summary["backend"] == net.text_of((to, 25)) and summary["level"] == "may"
+    assert summary["offered"] == "yes" and summary["server_tls"] == "TLS1.3", summary
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("place", PLACES)
+def test_mail_goes_in_clear_where_it_is_not(world, start, place, family):
+    proxy = start()
+    to = host(WITHOUT, family)
+    server = world.servers[WITHOUT, family, 25]
+    before = len(server.sessions)
+    with Sniffer(world.router, "wan") as cable:
+        assert send(getattr(world, place), (to, 25)).code == 220
+        summary = proxy.summary()
+    assert server.ended(before).messages[0].body == MESSAGE
+    assert b"secret-body" in cable.bytes_of(to)     # so the cable can be read
+    assert summary["offered"] == "no" and summary["server_tls"] == "-", summary
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("rule", ["ADDRESS", "NETWORK", "/^ADDRESS$/", "/^BRACKETS:25$/"])
+def test_rule_for_the_address_demands_tls(world, start, rule, family):
+    to = host(WITHOUT, family)
+    text = rule.replace("ADDRESS", re.escape(to) if rule[0] == "/" else to)
+    text = text.replace("NETWORK", "192.0.2.8/31" if family == 4 else "2001:db8::8/127")
+    text = text.replace("BRACKETS", re.escape(net.text_of((to, 1))[:-2]))
+    proxy = start(tlsPolicy=f"{text} encrypt")
+    server = world.servers[WITHOUT, family, 25]
+    before = count(server)
+    with Sniffer(world.router, "wan") as cable:
+        greeting = send(world.router, (to, 25))
+        assert proxy.summary()["level"] == "encrypt"
+    assert greeting.code == 421 and "starttls-not-supported" in greeting.text, greeting
+    assert count(server) == before and b"secret-" not in cable.bytes_of(to).replace(
+        b"secret-greeting", b"")
+    # Others are still sent to as before.
+    assert send(world.router, (host(WITH, family), 25)).code == 220
+    assert proxy.summary(2)["level"] == "may"
+
+
+def test_rule_gives_the_name_that_is_verified(world, start):
+    rules = [f"{host(WITH, 4)} secure match={NAME}", f"{host(OTHER, 4)} secure match={NAME}",
+             f"{host(WITH, 6)} secure match=mail.example.net"]
+    proxy = start(tlsPolicy=rules)
+    assert send(world.router, (host(WITH, 4), 25)).code == 220
+    summary = proxy.summary(1)
+    assert summary["level"] == "secure" and summary["verified"] == NAME, summary
+    assert world.servers[WITH, 4, 25].sessions[-1].sni == NAME
+    greeting = send(world.router, (host(OTHER, 4), 25))
+    assert greeting.code == 421 and "certificate-not-trusted" in greeting.text, greeting
+    greeting = send(world.router, (host(WITH, 6), 25))
+    assert greeting.code == 421 and "certificate-host-mismatch" in greeting.text, greeting
+    assert count(world.servers[OTHER, 4, 25]) == 0
+
+
+def test_broken_tls_falls_back_on_a_fresh_connection_only_if_it_may(world, start):
+    to, server = (host(BROKEN, 4), 25), world.servers[BROKEN, 4, 25]
+    proxy = start(fallBack=True, tlsPolicy=f"{host(BROKEN, 6)} may fallBack=no")
+    before = len(server.sessions)
+    assert send(world.router, to).code == 220
+    assert server.ended(before).messages == [] and len(server.ended(before + 1).messages) == 1
+    assert proxy.summary()["backend"] == net.text_of(to)
+    greeting = send(world.router, (host(BROKEN, 6), 25))
+    assert greeting.code == 421 and "validation-failure" in greeting.text, greeting
+    assert count(world.servers[BROKEN, 6, 25]) == 0
+
+
+@pytest.mark.parametrize("address", [("127.0.0.1", 2525), ("::1", 2525)])
+def test_connection_to_ehlock_itself_is_refused(world, start, address):
+    proxy = start()
+    greeting = send(world.router, address)
+    assert greeting.code == 421 and "connected to directly" in greeting.text, greeting
+    summary = proxy.summary()
+    assert summary["outcome"] == "refused" and "connected to directly" in summary["reason"]
+    assert summary["backend"] == "-"
+
+
+def test_filter_that_redirects_ehlock_itself_makes_no_circle(world, start):
+    rules = ('table inet circle { chain output { type nat hook output priority -101; '
+             'tcp dport 25 redirect to :2525\n}\n}\n')
+    load(world.router, rules)
+    try:
+        proxy = start(maxConnections=40)
+        for family in (4, 6):
+            before = len(proxy.summaries())
+            assert send(world.router, (host(WITH, family), 25)).code == 421
+            proxy.wait_log(rf'outcome=refused .*reason="\[?{host(WITH, family)}\]?:25: this is our own')
+            # Some that are too fast to be recognized may come between.
+            assert len(proxy.summaries()) - before < 20
+    finally:
+        unload(world.router, "inet", "circle")
+
+
+def test_other_ports_are_those_of_connect(world, start):
+    """A filter that redirects more than was meant leads nowhere: the workers cannot go there."""
+    rules = ('table ip more { chain output { type nat hook output priority -101; oifname "wan" meta '
+             f'skuid != "{worker_user()}" tcp dport 26 redirect to :2525\n}}\n}}\n')
+    load(world.router, rules)
+    to = (host(OTHER, 4), 26)
+    try:
+        proxy = start()
+        greeting = send(world.router, to)
+        assert greeting.code == 421 and "a port that connect does not have" in greeting.text
+        assert proxy.summary()["outcome"] == "refused"
+        assert count(world.servers[OTHER, 4, 26]) == 0
+        proxy.stop()
+        proxy = start(connect=["*:25", "*:26"])
+        assert send(world.router, to).code == 220
+        assert proxy.summary()["server_tls"] == "TLS1.3"
+    finally:
+        unload(world.router, "ip", "more")
+
+
+def test_connection_to_this_very_machine_does_not_become_one_of_ours(world, start):
+    """A server here may relay for this machine: a client must not be taken for it."""
+    rules = ('table inet every { chain output { type nat hook output priority -101; meta '
+             f'skuid != "{worker_user()}" tcp dport 25 redirect to :2525\n}}\n}}\n')
+    proxy = start()
+    for own in ("10.0.0.1", "fd00::1", "127.0.0.1", "::1"):
+        server = world.router.run(TlsServer(None, offers=False, address=(own, 25)).start)
+        load(world.router, rules)
+        greeting = send(world.router, (own, 25))
+        unload(world.router, "inet", "every")
+        assert greeting.code == 421, greeting
+        proxy.wait_log(rf'outcome=.* mail=0 .*[" \[]{own}\]?:25 is this machine itself"')
+        if own in ("10.0.0.1", "fd00::1"):      # with the rules of the page the client is itself
+            before = len(server.sessions)
+            with world.lan.run(Client, (own, 25)) as client:
+                peer = server.session(before).sock.getpeername()
+                assert peer[:2] == client.sock.getsockname()[:2]
+        assert b"MAIL" not in b"".join(server.commands)
+        server.stop()
+
+
+def test_host_that_answers_nobody_is_told_as_421(world, start):
+    proxy = start()
+    greeting = send(world.router, (host(CLOSED, 4), 25))
+    assert greeting.code == 421 and "cannot be reached" in greeting.text
+    summary = proxy.summary()
+    assert summary["backend"] == f"{host(CLOSED, 4)}:25" and "refused" in summary["reason"], summary
+
+
+def test_memory_of_offers_is_not_of_these_servers(world, start, tmp_path):
+    memory = tmp_path / "memory"
+    named = net.text_of((host(OTHER, 4), 26))
+    proxy = start(globals_={"tlsMemory": memory}, more=section(
+        "named", client=True, accept="127.0.0.1:2626", protocol="smtp", spareWorkers=1,
+        connect=named, tlsLevel="may"))
+    assert send(world.router, (host(WITH, 4), 25)).code == 220
+    assert proxy.summary()["offered"] == "yes"
+    assert send(world.router, ("127.0.0.1", 2626)).code == 220
+    net.wait_until(lambda: memory.exists() and f"{named} yes" in memory.read_text(), "it is told")
+    assert len(memory.read_text().splitlines()) == 2, memory.read_text()
