@@ -64,7 +64,7 @@ struct service {
     char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c, clientcert.c */
     char *exec, *exec_args, *exec_user;
     char *login_username, *login_password, *login_password_file, *login_token_file,
-        *login_mechanisms; /* protocolUsername and so on; see login.h */
+        *login_mechanisms;                        /* protocolUsername and so on; see login.h */
     char *via, *via_username, *via_password_file; /* see via.h */
     struct values add_capability, client_rule;
     char *client_rules, *max_connections_rate, *max_handshakes_rate;

@@ -100,7 +100,7 @@ static void check_targets(struct config *c, const struct service *s)
 {
     char host[256];
     uint16_t port;
-    for (size_t i = 0; i < s->connect.count; i++) {
+    for (size_t i = 0; s->redirection == REDIRECTION_NONE && i < s->connect.count; i++) {
         const struct value *v = &s->connect.items[i];
         if (v->text[0] == '/')
             config_error(c, v->where, "connect: a Unix socket cannot be reached through via = %s",
@@ -116,6 +116,10 @@ static void check_others(struct config *c, const struct service *s, const char *
 {
     if (s->exec != NULL)
         config_error(c, where, "via: there is no connection with exec, leave it out");
+    if (s->redirection != REDIRECTION_NONE)
+        config_error(c, where,
+                     "via: with transparent = destination servers are known by their addresses "
+                     "alone, and gone to without a proxy: leave one of the two out");
     if (s->identity == IDENTITY_TRANSPARENT)
         config_error(
             c, where,

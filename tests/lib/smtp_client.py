@@ -69,8 +69,8 @@ class Client:
     """greet=True reads the greeting; piece=n writes at most n bytes at a time to the socket."""
 
     def __init__(self, address, greet=True, piece=None, timeout=net.DEADLINE, source=None,
-                 lmtp=False):
-        self.sock = net.connect(address, timeout, source)
+                 lmtp=False, sock=None):
+        self.sock = sock or net.connect(address, timeout, source)
         self.piece = piece
         self.lmtp = lmtp
         self.buffer = b""
@@ -84,6 +84,11 @@ class Client:
         except BaseException:
             self.sock.close()
             raise
+
+    @classmethod
+    def over(cls, sock, **more):
+        """A client on a connection that is there already."""
+        return cls(None, sock=sock, **more)
 
     @classmethod
     def implicit(cls, address, ctx, server_hostname=NAME, session=None, greet=True, **more):

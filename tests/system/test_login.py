@@ -16,7 +16,6 @@ from pki import NAME, pin_of
 from sasl_server import SaslServer
 from smtp_client import Client
 from starters import Single
-from test_oneshot import OnSocket
 from tls_server import TlsServer
 
 USER, PASSWORD, TOKEN = "joe@example.org", "correct horse = battery, staple", "ya29.tok-EN~+/9=="
@@ -93,7 +92,7 @@ def test_process_for_one_session_asks_for_tls_and_logs_in(tmp_path, pki, login):
             "out", client=True, protocol="smtp", connect=f"localhost:{it.address[1]}", CAfile=pki.ca,
             **more))
         with Single(config, "out") as single:
-            client = OnSocket(single.sock)
+            client = Client.over(single.sock)
             assert client.greeting.code == 220
             client.ehlo()
             client.quit()
@@ -109,7 +108,7 @@ def test_process_for_one_session_that_cannot_know_whom_to_trust_says_421(tmp_pat
     config.write_text(global_part() + section("out", client=True, protocol="smtp",
                                               connect="localhost:1", CAfile=empty))
     with Single(config, "out") as single:
-        client = OnSocket(single.sock)
+        client = Client.over(single.sock)
         assert client.greeting.code == 421
         client.close()
         status, log = single.wait()

@@ -22,18 +22,6 @@ from test_keys import found_in, patterns_of
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change identities")
 
 
-class OnSocket(Client):
-    """A client on a connection that is there already."""
-
-    def __init__(self, sock, greet=True):
-        self._given = sock
-        real, net.connect = net.connect, lambda *_: sock
-        try:
-            super().__init__(("", 0), greet=greet)
-        finally:
-            net.connect = real
-
-
 @pytest.fixture
 def configure(tmp_path, pki, backend):
     """configure(SERVICES as dictionaries by name, options of the program): the file's path."""
@@ -96,7 +84,7 @@ def test_program_as_backend_has_its_time_after_the_session(configure, public_dir
                       f'sleep 4\n: >{traces}/ended\n')
     script.chmod(0o755)
     with Single(configure({"smtp": {"connect": None, "exec": script, "TIMEOUTclose": 20}})) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         assert client.greeting.raw == b"220 program ESMTP\r\n"
         client.sock.close()
         one.wait()
@@ -109,7 +97,7 @@ def test_program_as_backend_has_its_time_after_the_session(configure, public_dir
 def test_session_is_jailed_and_the_key_is_in_a_process_of_its_own(configure, pki):
     patterns = patterns_of(pki.ecdsa)
     with Single(configure(globals_={"setuid": "nobody"})) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.ehlo()
         client.starttls(context(pki))
         client.ehlo()
@@ -130,7 +118,7 @@ def test_session_is_jailed_and_the_key_is_in_a_process_of_its_own(configure, pki
 
 def test_keeper_ends_with_a_session_that_was_killed(configure, pki):
     with Single(configure()) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.ehlo()
         session = one.process.pid
         keepers = [pid for pid, (parent, _) in ehlock.processes().items() if parent == session]
@@ -141,7 +129,7 @@ def test_keeper_ends_with_a_session_that_was_killed(configure, pki):
 
 def test_stop_gives_the_session_its_time_and_then_says_goodbye(configure):
     with Single(configure(globals_={"TIMEOUTdrain": 1})) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.ehlo()
         one.process.send_signal(signal.SIGTERM)
         start = time.monotonic()
@@ -154,7 +142,7 @@ def test_stop_gives_the_session_its_time_and_then_says_goodbye(configure):
 
 def test_stop_without_drain_time_is_goodbye_at_once(configure):
     with Single(configure(globals_={"TIMEOUTdrain": 0})) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         one.process.send_signal(signal.SIGTERM)
         assert client.read_reply().code == 421
         client.close()
@@ -164,7 +152,7 @@ def test_stop_without_drain_time_is_goodbye_at_once(configure):
 @pytest.mark.parametrize("end", ["quit", "close", "reset", "nonsense"])
 def test_exit_status_is_0_whatever_became_of_the_session(configure, end):
     with Single(configure({"smtp": {"maxUselessCommands": 1}})) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         if end == "quit":
             client.quit()
         elif end == "nonsense":
@@ -180,7 +168,7 @@ def test_program_that_ignores_sigchld_can_start_it(configure, pki):
     """A parent's SIG_IGN is inherited, and then nobody can wait for a child."""
     ignoring = ["/bin/sh", "-c", 'trap "" CHLD; exec "$@"', "sh"]
     with Single(configure(), command=ignoring) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.ehlo()
         client.starttls(context(pki))
         client.ehlo()
@@ -195,7 +183,7 @@ def test_program_that_ignores_sigchld_can_start_it(configure, pki):
 def test_client_of_a_ucspi_environment_is_logged(tmp_path, configure):
     env = {"PROTO": "TCP", "TCPREMOTEIP": "192.0.2.7", "TCPREMOTEPORT": "4711"}
     with Single(configure(), sock=starters.pair(), env=env) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.quit()
         client.close()
         assert one.wait()[0] == 0
@@ -206,7 +194,7 @@ def test_environment_does_not_override_what_the_connection_says(tmp_path, config
     env = {"PROTO": "TCP", "TCPREMOTEIP": "192.0.2.7", "TCPREMOTEPORT": "4711"}
     with Single(configure(), env=env) as one:
         mine = net.text_of(one.sock.getsockname())
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.quit()
         client.close()
         assert one.wait()[0] == 0
@@ -215,7 +203,7 @@ def test_environment_does_not_override_what_the_connection_says(tmp_path, config
 
 def test_unix_socket_is_served(tmp_path, configure, pki):
     with Single(configure(), sock=starters.pair()) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.ehlo()
         client.starttls(context(pki))
         client.ehlo()
@@ -228,7 +216,7 @@ def test_unix_socket_is_served(tmp_path, configure, pki):
 def test_named_service_is_served(tmp_path, configure):
     config = configure({"one": {"accept": 2501}, "two": {"accept": 2502}})
     with Single(config, "TWO") as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.quit()
         client.close()
         assert one.wait()[0] == 0
@@ -241,7 +229,7 @@ def test_service_is_found_by_the_port(tmp_path, configure):
         inner, _ = listener.accept()
         config = configure({"one": {"accept": 2501}, "two": {"accept": listener.getsockname()[1]}})
         with Single(config, sock=(mine, inner)) as one:
-            client = OnSocket(one.sock)
+            client = Client.over(one.sock)
             client.quit()
             client.close()
             assert one.wait()[0] == 0
@@ -253,7 +241,7 @@ def test_only_the_keys_of_the_service_are_loaded(tmp_path, configure, pki):
     config = configure({"one": {"accept": 2501},
                         "two": {"accept": 2502, "key": tmp_path / "not-there.pem"}})
     with Single(config, "one") as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.ehlo()
         client.starttls(context(pki))
         client.close()
@@ -276,7 +264,7 @@ def test_bad_configuration_is_a_421_and_nothing_else(configure):
     """Standard error is the client's: the complaint must not be there."""
     config = configure({"smtp": {"spareWorkers": 0}}, {"hostname": "mx.example.org"})
     with Single(config, stderr="client") as one:
-        client = OnSocket(one.sock, greet=False)
+        client = Client.over(one.sock, greet=False)
         reply = client.read_reply()
         assert reply.code == 421 and "mx.example.org" in reply.text
         assert client.read_to_end() == b""
@@ -287,14 +275,14 @@ def test_bad_configuration_is_a_421_and_nothing_else(configure):
 def test_bad_configuration_is_told_to_standard_error_that_is_not_the_client(configure):
     config = configure({"smtp": {"spareWorkers": 0}})
     with Single(config) as one:
-        assert OnSocket(one.sock).greeting.code == 421
+        assert Client.over(one.sock).greeting.code == 421
         status, log = one.wait()
     assert status == 78 and re.search(rf"{re.escape(str(config))}:\d+: spareWorkers", log)
 
 
 def test_key_that_is_not_there_is_a_421_and_exit_78(tmp_path, configure):
     with Single(configure({"smtp": {"key": tmp_path / "none.pem"}}), stderr="client") as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         assert client.greeting.code == 421
         client.close()
         assert one.wait()[0] == 78
@@ -323,7 +311,7 @@ def test_wrong_arguments_are_not_shown_to_the_client(configure):
 def test_warnings_are_not_repeated_for_each_client(tmp_path, configure):
     """An accept for the world is warned of at each start of the daemon."""
     with Single(configure({"smtp": {"accept": 2525}})) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.quit()
         client.close()
         status, log = one.wait()
@@ -333,7 +321,7 @@ def test_warnings_are_not_repeated_for_each_client(tmp_path, configure):
 def test_output_is_never_emptied(tmp_path, configure):
     (tmp_path / "ehlock.log").write_text("before\n")
     with Single(configure(globals_={"log": "overwrite"})) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.quit()
         client.close()
         assert one.wait()[0] == 0
@@ -382,7 +370,7 @@ def test_connection_on_descriptor_3_is_served(tmp_path, configure, pki):
         pass_fds=[inner.fileno()], env=ehlock.environment({"LISTEN_FDS": "1",
                                                            "LISTEN_FDNAMES": "connection"}))
     inner.close()
-    client = OnSocket(mine)
+    client = Client.over(mine)
     client.ehlo()
     client.starttls(context(pki))
     client.ehlo()
@@ -397,7 +385,7 @@ def test_connection_on_descriptor_3_is_served(tmp_path, configure, pki):
 def test_variables_for_another_process_are_not_believed(configure):
     env = {"LISTEN_PID": "1", "LISTEN_FDS": "1"}
     with Single(configure(), env=env) as one:
-        client = OnSocket(one.sock)
+        client = Client.over(one.sock)
         client.quit()
         client.close()
         assert one.wait()[0] == 0

@@ -17,6 +17,7 @@ from outbound import load, page, unload, worker_user
 from pki import NAME
 from smtp_client import Client
 from sniffer import Sniffer
+from starters import Single
 from tls_server import TlsServer
 
 WITH, WITHOUT, BROKEN, OTHER, CLOSED = "7", "8", "9", "10", "11"     # hosts of the world
@@ -285,3 +286,23 @@ def test_memory_of_offers_is_not_of_these_servers(world, start, tmp_path):
     assert send(world.router, ("127.0.0.1", 2626)).code == 220
     net.wait_until(lambda: memory.exists() and f"{named} yes" in memory.read_text(), "it is told")
     assert len(memory.read_text().splitlines()) == 2, memory.read_text()
+
+
+def test_single_session_goes_where_its_connection_was_going(world, tmp_path):
+    """ehlock --inetd: by REDIRECT, which the kernel remembers of the connection."""
+    config = tmp_path / "ehlock.conf"
+    config.write_text(world.configured(accept=[]))
+    listener = world.router.run(net.listen, ("127.0.0.1", 2525))
+    sock = world.router.run(net.connect, (host(WITH, 4), 25))
+    inner, _ = listener.accept()
+    listener.close()
+    server = world.servers[WITH, 4, 25]
+    before = len(server.sessions)
+    with world.router.run(Single, config, sock=(sock, inner)) as single:
+        client = Client.over(sock)
+        client.ehlo()
+        client.send_message("secret-sender@example.org", ["secret-rcpt@example.org"], MESSAGE)
+        client.quit()
+        status, log = single.wait()
+    assert status == 0 and "server_tls=TLS1.3" in log, log
+    assert server.ended(before).messages[0].body == MESSAGE
