@@ -81,7 +81,7 @@ bool backends_resolve(struct backends *b, const struct config *c, const struct s
         return original_ports(b, s, error, size) && resolve_local(b, s, error, size);
     for (size_t i = 0; i < s->connect.count; i++) {
         const struct value *v = &s->connect.items[i];
-        if (b->count == BACKENDS_MAX) {
+        if (b->count == BACKENDS_MAX || i == BACKENDS_MAX) {
             snprintf(error, size, "%s: connect: more than %d addresses", v->where, BACKENDS_MAX);
             return false;
         }

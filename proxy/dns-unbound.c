@@ -109,7 +109,7 @@ static void fail(struct dns_answer *out, const char *name, const char *what, con
     snprintf(out->why, sizeof out->why, "%.80s: %s%s%.60s", name, what, more[0] != '\0' ? ": " : "",
              more);
     for (char *c = out->why; *c != '\0'; c++) /* libunbound quotes names from answers */
-        if (*c < ' ' || *c > '~' || *c == '"')
+        if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
             *c = '?';
 }
 

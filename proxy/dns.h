@@ -21,6 +21,7 @@ enum dns_standing {
 };
 
 enum {
+    DNS_SERVERS_MAX = 16, /* that can be named */
     DNS_RECORDS_MAX = 32, /* more are a failure */
     DNS_NAME_MAX = 254,   /* a name in text, with its NUL */
 };

@@ -186,6 +186,8 @@ static void check_servers(struct config *c)
     for (size_t i = 0; i < c->resolver.count; i++) {
         struct dns_server ignored;
         const struct value *v = &c->resolver.items[i];
+        if (i == DNS_SERVERS_MAX)
+            config_error(c, v->where, "resolver: more than %d servers", DNS_SERVERS_MAX);
         if (!dns_server_parse(v->text, &ignored))
             config_error(c, v->where,
                          "resolver: \"%.80s\" is not ADDRESS or ADDRESS:PORT ([ADDRESS]:PORT for "

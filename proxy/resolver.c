@@ -23,7 +23,6 @@ enum {
     RETRY_MS = 2000,                /* between two attempts to look up what failed */
     MAX_FDS = 256,                  /* libunbound has a socket for each question on its way */
     MAX_MEMORY = 256 * 1024 * 1024, /* bytes, of which its caches take a few */
-    SERVERS_MAX = 16,
     DNS_PORT = 53,
 };
 
@@ -53,18 +52,18 @@ static size_t count_tasks(const struct generation *g)
     return n;
 }
 
-static size_t read_servers(const struct config *c, struct dns_server out[SERVERS_MAX])
+static size_t read_servers(const struct config *c, struct dns_server out[DNS_SERVERS_MAX])
 {
     size_t n = 0;
-    for (size_t i = 0; i < c->resolver.count && n < SERVERS_MAX; i++)
+    for (size_t i = 0; i < c->resolver.count && n < DNS_SERVERS_MAX; i++)
         n += dns_server_parse(c->resolver.items[i].text, &out[n]);
     return n;
 }
 
 static void make_walls(struct generation *g)
 {
-    struct dns_server servers[SERVERS_MAX];
-    uint16_t ports[SERVERS_MAX + 1] = {DNS_PORT};
+    struct dns_server servers[DNS_SERVERS_MAX];
+    uint16_t ports[DNS_SERVERS_MAX + 1] = {DNS_PORT};
     size_t n = read_servers(g->config, servers);
     struct sandbox_needs needs = {
         .role = SANDBOX_RESOLVER, .tcp = true, .bind = true, .ports = ports, .n_ports = 1};
@@ -205,7 +204,7 @@ _Noreturn static void watch(struct task *tasks, size_t n, struct dns *dns,
 
 static struct dns *open_dns(const struct config *c)
 {
-    struct dns_server servers[SERVERS_MAX];
+    struct dns_server servers[DNS_SERVERS_MAX];
     bool validates =
         nexthops_need_dane(c) || config_origin(c, NULL, "dnssecAnchor") != ORIGIN_NOWHERE;
     const struct dns_settings settings = {.servers = servers,

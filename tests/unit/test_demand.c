@@ -6,6 +6,7 @@
 #include "certs/tls.h"
 #include "proxy/config.h"
 #include "proxy/demand.h"
+#include "proxy/dns.h"
 
 struct told {
     char text[8][1500];
@@ -69,21 +70,9 @@ static const struct error_case {
      "c.conf:6: ", "which verifies by TLSA records"},
     {"a name to ask for in a rule of dane", NAMED "tlsPolicy = /./ dane servername=a.example.org\n",
      "c.conf:6: ", "the TLSA records say which name"},
-    {"no anchor", "dnssecAnchor = /no/such\n" NAMED "tlsLevel = dane\n",
-     "c.conf:1: ", "the package dns-root-data"},
-    {"resolver that is a name", "resolver = ns.example.org\n" NAMED "delay = yes\n",
-     "c.conf:1: ", "is not ADDRESS or ADDRESS:PORT"},
     {"domain that is an address",
      "[o]\nclient = yes\naccept = 127.0.0.1:1\nconnect = mx:192.0.2.1\nprotocol = smtp\n",
      "c.conf:4: ", "is not mx:DOMAIN"},
-    {"exchanges in turn",
-     "[o]\naccept = 127.0.0.1:1\nconnect = mx:example.org\nprotocol = smtp\ntlsLevel = none\n"
-     "failover = rr\n",
-     "c.conf:3: ", "exclude each other"},
-    {"transparent sockets for names that change",
-     "[o]\naccept = 127.0.0.1:1\nconnect = a.example.org:25\nprotocol = smtp\ntlsLevel = none\n"
-     "delay = yes\nidentity = transparent\n",
-     "c.conf:7: ", "identity = transparent has its sockets made before"},
     {"fingerprint without one", NAMED "tlsLevel = fingerprint\n", "c.conf:6: ", "needs a pin"},
     {"bad pin", NAMED "verifyPeer = sha256:abc\n", "c.conf:6: ", "nor a pin: a SHA-256 has 64"},
     {"word that is no pin", NAMED "verifyPeer = perhaps\n", "c.conf:6: ", "neither yes nor no"},
@@ -156,6 +145,22 @@ static const struct error_case {
      "c.conf:6: ", "fallBack = yes is for"},
     {"rule fingerprint without one", NAMED "tlsPolicy = /./ fingerprint\n",
      "c.conf:6: ", "needs a pin"},
+};
+
+/* A build that cannot look names up says so before. */
+static const struct error_case dns_error_cases[] = {
+    {"no anchor", "dnssecAnchor = /no/such\n" NAMED "tlsLevel = dane\n",
+     "c.conf:1: ", "the package dns-root-data"},
+    {"resolver that is a name", "resolver = ns.example.org\n" NAMED "delay = yes\n",
+     "c.conf:1: ", "is not ADDRESS or ADDRESS:PORT"},
+    {"exchanges in turn",
+     "[o]\naccept = 127.0.0.1:1\nconnect = mx:example.org\nprotocol = smtp\ntlsLevel = none\n"
+     "failover = rr\n",
+     "c.conf:3: ", "exclude each other"},
+    {"transparent sockets for names that change",
+     "[o]\naccept = 127.0.0.1:1\nconnect = a.example.org:25\nprotocol = smtp\ntlsLevel = none\n"
+     "delay = yes\nidentity = transparent\n",
+     "c.conf:7: ", "identity = transparent has its sockets made before"},
 };
 
 static void error_says_where_and_what_to_write(void **state)
@@ -336,6 +341,8 @@ int main(void)
 {
     struct unit u = {0};
     UNIT_ADD_TABLE(&u, error_says_where_and_what_to_write, error_cases);
+    if (dns_is_built())
+        UNIT_ADD_TABLE(&u, error_says_where_and_what_to_write, dns_error_cases);
     UNIT_ADD_TABLE(&u, destination_gets_what_was_written, decisions);
     unit_add(&u, "several destinations", each_destination_has_its_own, NULL);
     unit_add(&u, "minimum", minimum_is_put_behind_the_priority, NULL);
