@@ -153,6 +153,10 @@ static const struct error_case dns_error_cases[] = {
      "c.conf:1: ", "the package dns-root-data"},
     {"resolver that is a name", "resolver = ns.example.org\n" NAMED "delay = yes\n",
      "c.conf:1: ", "is not ADDRESS or ADDRESS:PORT"},
+    {"names that a proxy looks up",
+     "[o]\nclient = yes\naccept = 127.0.0.1:1\nconnect = a.example.org:25\nprotocol = smtp\n"
+     "via = socks5://127.0.0.1:1\ndelay = yes\n",
+     "c.conf:6: ", "the proxy looks names up"},
     {"exchanges in turn",
      "[o]\naccept = 127.0.0.1:1\nconnect = mx:example.org\nprotocol = smtp\ntlsLevel = none\n"
      "failover = rr\n",

@@ -178,11 +178,11 @@ static void port_25_is_meant_where_none_is_given(void **state)
     load_good(&c, OUT);
     assert_int_equal(c.services[0].connect.count, 1);
     assert_string_equal(c.services[0].connect.items[0].text, "*:25");
-    assert_true(backends_resolve(&b, &c.services[0], error, sizeof error));
+    assert_true(backends_resolve(&b, &c, &c.services[0], error, sizeof error));
     assert_true(b.redirected && b.count == 1 && address_port(&b.addresses[0]) == 25);
     config_finish(&c);
     load_good(&c, OUT "connect = *:587\nconnect = [*]:smtp\n");
-    assert_true(backends_resolve(&b, &c.services[0], error, sizeof error));
+    assert_true(backends_resolve(&b, &c, &c.services[0], error, sizeof error));
     assert_int_equal(b.count, 2);
     assert_int_equal(address_port(&b.addresses[0]), 587);
     assert_int_equal(address_port(&b.addresses[1]), 25);
