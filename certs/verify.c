@@ -8,6 +8,7 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 
+#include "certs/dane.h"
 #include "certs/describe.h"
 #include "certs/names.h"
 #include "certs/staple.h"
@@ -477,13 +478,73 @@ static bool check_pins(struct judgement *j)
                   of_cert, of_key);
 }
 
+/* ---- DANE ---- */
+
+static bool refuse_tlsa(struct judgement *j)
+{
+    char of_cert[DESCRIBE_HEX], of_key[DESCRIBE_HEX];
+    describe_hash_text(j->path[0], false, of_cert);
+    describe_hash_text(j->path[0], true, of_key);
+    return refuse(j, VERDICT_TLSA_MISMATCH,
+                  "none of the %zu TLSA records fits: the certificate would need 3 0 1 %s or 3 1 1 "
+                  "%s",
+                  j->rules->n_records, of_cert, of_key);
+}
+
+/* The server's own certificate is no anchor, even if it was sent twice. Returns how many. */
+static size_t find_dane_anchors(const struct judgement *j, gnutls_x509_crt_t out[CHAIN_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 1; i < j->n_presented; i++)
+        if (!gnutls_x509_crt_equals(j->presented[i], j->presented[0]) &&
+            dane_find(j->rules->records, j->rules->n_records, DANE_TA, j->presented[i]) != NULL)
+            out[n++] = j->presented[i];
+    return n;
+}
+
+/* The records take the place of the authorities that are trusted otherwise. */
+static bool check_dane_chain(struct judgement *j, const struct verify_bytes *staple)
+{
+    gnutls_x509_crt_t anchors[CHAIN_MAX];
+    struct trust by_dns = {.anchors = anchors, .n_anchors = find_dane_anchors(j, anchors)};
+    if (by_dns.n_anchors == 0)
+        return refuse_tlsa(j);
+    if (gnutls_x509_trust_list_init(&by_dns.list, 0) != 0)
+        return refuse(j, VERDICT_UNUSABLE, "out of memory");
+    (void)gnutls_x509_trust_list_add_cas(by_dns.list, anchors, (unsigned)by_dns.n_anchors, 0);
+    j->trust = &by_dns;
+    bool ok = check_chain(j, staple) && check_names(j);
+    j->trust = NULL;
+    gnutls_x509_trust_list_deinit(by_dns.list, 0);
+    return ok;
+}
+
+static bool check_dane(struct judgement *j, const struct verify_bytes *staple)
+{
+    const struct dane_record *r =
+        dane_find(j->rules->records, j->rules->n_records, DANE_EE, j->path[0]);
+    if (r == NULL)
+        return check_dane_chain(j, staple);
+    snprintf(j->verdict->matched, sizeof j->verdict->matched, "tlsa %u %u %u", (unsigned)r->usage,
+             (unsigned)r->selector, (unsigned)r->matching);
+    return true;
+}
+
+/* ---- all ---- */
+
+static bool check_all(struct judgement *j, const struct verify_bytes *staple)
+{
+    if (j->rules->n_records > 0)
+        return check_dane(j, staple);
+    return (!j->rules->need_ca || check_chain(j, staple)) && check_names(j) && check_pins(j);
+}
+
 bool verify_chain(const struct trust *trust, const struct verify_rules *rules,
                   const struct verify_peer *peer, time_t now, struct verdict *verdict)
 {
     struct judgement j = {.trust = trust, .rules = rules, .now = now, .verdict = verdict};
     *verdict = (struct verdict){.cause = VERDICT_OK};
-    bool ok = import_chain(&j, peer) && (!rules->need_ca || check_chain(&j, &peer->staple)) &&
-              check_names(&j) && check_pins(&j);
+    bool ok = import_chain(&j, peer) && check_all(&j, &peer->staple);
     forget_chain(&j);
     return ok;
 }
@@ -635,6 +696,8 @@ const char *verdict_result_word(enum verdict_cause cause)
     case VERDICT_NO_STAPLE:
     case VERDICT_PIN_MISMATCH:
         return "certificate-not-trusted";
+    case VERDICT_TLSA_MISMATCH:
+        return "tlsa-invalid";
     case VERDICT_NO_CERTIFICATE:
     case VERDICT_UNUSABLE:
     case VERDICT_CRL_UNUSABLE:
@@ -666,6 +729,7 @@ const char *verdict_word(enum verdict_cause cause)
         [VERDICT_EMAIL_MISMATCH] = "email-mismatch",
         [VERDICT_IP_MISMATCH] = "ip-mismatch",
         [VERDICT_PIN_MISMATCH] = "pin-mismatch",
+        [VERDICT_TLSA_MISMATCH] = "tlsa-mismatch",
     };
     return words[cause];
 }

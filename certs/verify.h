@@ -12,6 +12,7 @@
 
 #include "certs/pin.h"
 
+struct dane_record;
 struct trust;
 
 /* One value per cause. When several apply one is told, the gravest: in general the first here. */
@@ -36,6 +37,7 @@ enum verdict_cause {
     VERDICT_EMAIL_MISMATCH,
     VERDICT_IP_MISMATCH,
     VERDICT_PIN_MISMATCH,
+    VERDICT_TLSA_MISMATCH, /* no TLSA record fits a certificate that was sent */
 };
 
 enum verify_purpose {
@@ -60,6 +62,12 @@ struct verify_rules {
     /* It, and not one of its issuers, must be one of these. */
     const struct pin *pins;
     size_t n_pins;
+    /* TLSA records, of which at least one is usable; then nothing else counts but they and `hosts`
+     * (RFC 7672 §3.1). A certificate that fits a DANE-EE record is good whatever it says, and
+     * `hosts` and dates do not matter. Otherwise its chain must lead to a certificate that was sent
+     * and fits a DANE-TA record, and it must have one of the hosts. */
+    const struct dane_record *records;
+    size_t n_records;
 };
 
 struct verify_bytes {
@@ -77,7 +85,7 @@ struct verify_peer {
 struct verdict {
     enum verdict_cause cause;
     char sentence[768]; /* for the administrator, printable; "" when it is VERDICT_OK */
-    char matched[256];  /* which name or pin of the rules it was; "" when none was asked for */
+    char matched[256];  /* which name, pin or record it was; "" when none was asked for */
 };
 
 /* Judges at the time `now`. True: VERDICT_OK. At most 16 certificates are looked at. `trust` may
@@ -85,7 +93,8 @@ struct verdict {
  * certificate is VERDICT_OK, and so proves nothing.
  * Bugs: an issuer without a CRL revokes nothing. Delta CRLs and those in parts are taken for whole
  * ones. A chain that only closes by one of several certificates of the same name for an
- * intermediate is tried with one of them. */
+ * intermediate is tried with one of them. The certificate in a record "2 0 0" is not taken for one
+ * that was sent: servers must send it (RFC 7672 §3.1.2). */
 bool verify_chain(const struct trust *trust, const struct verify_rules *rules,
                   const struct verify_peer *peer, time_t now, struct verdict *verdict);
 

@@ -11,6 +11,7 @@
 
 #include "protocols/wire.h"
 #include "proxy/dial.h"
+#include "proxy/nexthop.h"
 #include "proxy/original.h"
 #include "proxy/spawner.h"
 #include "proxy/transparent.h"
@@ -80,9 +81,14 @@ bool backends_resolve(struct backends *b, const struct config *c, const struct s
         return original_ports(b, s, error, size) && resolve_local(b, s, error, size);
     for (size_t i = 0; i < s->connect.count; i++) {
         const struct value *v = &s->connect.items[i];
-        if (b->count == BACKENDS_MAX) {
+        if (b->count == BACKENDS_MAX || i == BACKENDS_MAX) {
             snprintf(error, size, "%s: connect: more than %d addresses", v->where, BACKENDS_MAX);
             return false;
+        }
+        if (nexthop_is_watched(s, i)) { /* the first text is for the log until there is more */
+            if (b->count == 0)
+                snprintf(b->addresses[0].text, sizeof b->addresses[0].text, "%s", v->text);
+            continue;
         }
         size_t n = address_resolve(v->text, false, &b->addresses[b->count], BACKENDS_MAX - b->count,
                                    reason, sizeof reason);
@@ -221,17 +227,22 @@ static int connect_through(struct search *s, const struct via *v, size_t n)
     return -1;
 }
 
-/* The addresses of one entry of `connect`. */
+/* The addresses of one entry of `connect`, or of one of the hosts it leads to (MX). */
 struct group {
     size_t begin, count;
 };
 
+static bool is_same_host(const struct backends *b, size_t i, size_t n)
+{
+    return b->entries[i] == b->entries[n] && b->hosts[i] == b->hosts[n];
+}
+
 static struct group group_of(const struct backends *b, size_t n)
 {
     struct group g = {.begin = n, .count = 1};
-    while (g.begin > 0 && b->entries[g.begin - 1] == b->entries[n])
+    while (g.begin > 0 && is_same_host(b, g.begin - 1, n))
         g.begin--;
-    while (g.begin + g.count < b->count && b->entries[g.begin + g.count] == b->entries[n])
+    while (g.begin + g.count < b->count && is_same_host(b, g.begin + g.count, n))
         g.count++;
     return g;
 }

@@ -19,6 +19,7 @@ enum { BACKENDS_MAX = 64 }; /* addresses of one service */
 struct backends {
     struct address addresses[BACKENDS_MAX];
     unsigned char entries[BACKENDS_MAX]; /* which entry of `connect` each address is of */
+    unsigned char hosts[BACKENDS_MAX];   /* which host of its route, from 1; 0: it has none */
     size_t count;
     struct via *via;      /* NULL: connections are made to `addresses`. Else through this, and these
                              are texts for the log, one for each entry */
@@ -30,8 +31,9 @@ struct backends {
     bool redirected; /* where to is known to each session alone; see original.h */
 };
 
-/* Looks all names of `connect` (and `local`) up; with `via` those of the proxy. False: `error` says
- * which and why. With `exec` there is one address, which is good for the log only. */
+/* Looks all names of `connect` (and `local`) up, but those that the resolver watches; with `via`
+ * those of the proxy. False: `error` says which and why. With `exec` there is one address, which is
+ * good for the log only. */
 bool backends_resolve(struct backends *b, const struct config *c, const struct service *s,
                       char *error, size_t error_size);
 void backends_finish(struct backends *b);

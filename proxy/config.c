@@ -17,6 +17,7 @@
 #include "proxy/config_original.h"
 #include "proxy/config_rules.h"
 #include "proxy/demand.h"
+#include "proxy/nexthop.h"
 #include "proxy/environment.h"
 #include "proxy/log.h"
 #include "proxy/login.h"
@@ -397,6 +398,7 @@ static void check_debug(struct config *c)
 static void check_addresses(struct config *c, const struct service *s)
 {
     char error[256];
+    struct nexthop to;
     if (s->local != NULL && !address_is_literal(s->local))
         config_error(c, config_where(c, s, "local"), "local: \"%s\" is not an IP address",
                      s->local);
@@ -404,7 +406,7 @@ static void check_addresses(struct config *c, const struct service *s)
         if (!address_is_valid(s->accept.items[i].text, error, sizeof error))
             config_error(c, s->accept.items[i].where, "accept: %s", error);
     for (size_t i = 0; i < s->connect.count; i++)
-        if (!address_is_valid(s->connect.items[i].text, error, sizeof error))
+        if (!nexthop_parse(s->connect.items[i].text, &to, error, sizeof error))
             config_error(c, s->connect.items[i].where, "connect: %s", error);
 }
 
@@ -785,10 +787,12 @@ static void check_service(struct config *c, struct service *s)
     via_check(c, s);
     if (s->client) {
         demands_make(c, s);
+        nexthops_check(c, s);
         client_demand_forbid(c, s);
         login_check(c, s);
         return;
     }
+    nexthops_check(c, s);
     demands_forbid(c, s);
     login_forbid(c, s);
     warn_of_relay(c, s);
@@ -825,6 +829,7 @@ bool config_check(struct config *c)
     for (size_t i = 0; i < c->n_services; i++)
         check_service(c, &c->services[i]);
     login_forget_defaults(c);
+    nexthops_check_program(c);
     return c->errors == 0;
 }
 

@@ -69,7 +69,7 @@ struct service {
     struct values add_capability, client_rule;
     char *client_rules, *max_connections_rate, *max_handshakes_rate;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
-    int trace, fall_back;
+    int trace, fall_back, delay;
     int implicit_tls_wait_ms;
     int identity, reconnect, verify_client, redirection;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;
@@ -103,7 +103,8 @@ struct origin {
 
 struct config {
     char *setuid_name, *setgid_name, *chroot_dir, *pid_file, *output, *ident, *hostname, *debug,
-        *tls_memory;
+        *tls_memory, *dnssec_anchor;
+    struct values resolver;
     int foreground, syslog, log_mode, timeout_drain, keepers;
 
     int log_level, log_facility; /* from debug */

@@ -10,6 +10,7 @@
 #include "protocols/match.h"
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/nexthop.h"
 #include "proxy/verifyoptions.h"
 
 /* What the service says of all its destinations. */
@@ -99,7 +100,7 @@ static enum server_level infer_level(struct config *c, const struct service *s,
 static void check_stunnel_words(struct config *c, const struct service *s, const struct wishes *w)
 {
     const char *level = server_level_word((enum server_level)s->tls_level);
-    if (w->chain && s->tls_level < LEVEL_VERIFY)
+    if (w->chain && s->tls_level != LEVEL_VERIFY && s->tls_level != LEVEL_SECURE)
         config_error(c, s->where,
                      "[%s] tlsLevel = %s verifies no chain: leave verifyChain (verify) "
                      "out, or write tlsLevel = verify",
@@ -143,9 +144,11 @@ static void forbid_unused(struct config *c, const struct service *s)
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (config_origin(c, s, options[i]) == ORIGIN_SECTION)
             config_error(c, config_where(c, s, options[i]),
-                         "%s means nothing with tlsLevel = %s, which verifies nobody: write "
+                         "%s means nothing with tlsLevel = %s, which verifies %s: write "
                          "tlsLevel = verify",
-                         options[i], server_level_word((enum server_level)s->tls_level));
+                         options[i], server_level_word((enum server_level)s->tls_level),
+                         server_level_is_dane((enum server_level)s->tls_level) ? "by TLSA records"
+                                                                               : "nobody");
 }
 
 static void check_rest(struct config *c, const struct service *s)
@@ -197,7 +200,7 @@ static void add_values(struct texts *to, const struct values *from)
 /* The host of a destination if it is a name, or "". */
 static const char *name_of(const char *destination, char *out, size_t size)
 {
-    if (!address_host(destination, out, size) || address_is_literal(out))
+    if (!nexthop_host(destination, out, size) || address_is_literal(out))
         out[0] = '\0';
     return out;
 }
@@ -256,12 +259,14 @@ static void decide_priority(const struct service *s, const struct tls_rule *r, s
     snprintf(d->priority, size, "%s%s", base, less[minimum]);
 }
 
-/* An address is never sent (RFC 6066 §3). */
-static void decide_server_name(const struct service *s, const struct tls_rule *r, const char *name,
-                               struct demand *d)
+/* An address is never sent (RFC 6066 §3). Without a word from the configuration, a host that DNS
+ * has named is asked for its own name (upstream.c). */
+static void decide_server_name(const struct service *s, const struct tls_rule *r, bool by_dns,
+                               const char *name, struct demand *d)
 {
     const char *said = r != NULL && r->server_name != NULL ? r->server_name
                        : s->sni != NULL                    ? s->sni
+                       : by_dns                            ? NULL
                        : name[0] != '\0'                   ? name
                        : d->hosts.count > 0                ? d->hosts.items[0]
                                                            : NULL;
@@ -269,17 +274,40 @@ static void decide_server_name(const struct service *s, const struct tls_rule *r
 }
 
 /* `to`: as in `connect`; NULL: it is known to the session alone. */
+/* `to`: NULL where a connection was going to an address. */
+static void check_dane(struct config *c, const struct service *s, const struct value *to,
+                       const char *where, const struct demand *d)
+{
+    struct nexthop n;
+    char error[128];
+    const char *level = server_level_word(d->level);
+    if (!server_level_is_dane(d->level))
+        return;
+    if (to == NULL)
+        config_error(c, where,
+                     "at level %s a name is needed, and an address that a connection was going to "
+                     "has none",
+                     level);
+    else if (nexthop_parse(to->text, &n, error, sizeof error) && !n.named)
+        config_error(
+            c, to->where,
+            "connect = %s has no name whose TLSA records could be looked up: write connect "
+            "= NAME:PORT, or another tlsLevel than %s",
+            to->text, level);
+    if (s->sni != NULL)
+        config_error(c, config_where(c, s, "sni"),
+                     "sni means nothing with tlsLevel = %s: the TLSA records say which name is "
+                     "asked for",
+                     level);
+}
+
 static void check_demand(struct config *c, const struct service *s, const struct value *to,
                          const char *where, const struct demand *d)
 {
     size_t names = d->hosts.count + d->emails.count + d->addresses.count;
     bool pinned = d->pinned_by_file || d->pins.count > 0;
-    if (d->level == LEVEL_DANE || d->level == LEVEL_DANE_ONLY)
-        config_error(c, where,
-                     "tlsLevel = %s is not in this version: write secure, or fingerprint "
-                     "with verifyPeer = spki-sha256:DIGEST",
-                     server_level_word(d->level));
-    else if (d->level == LEVEL_FINGERPRINT && !pinned)
+    check_dane(c, s, to, where, d);
+    if (d->level == LEVEL_FINGERPRINT && !pinned)
         config_error(c, where,
                      "tlsLevel = fingerprint needs a pin: write verifyPeer = "
                      "sha256:DIGEST or spki-sha256:DIGEST");
@@ -314,9 +342,9 @@ static const struct tls_rule *find_rule(const struct wishes *w, const char *dest
     return NULL;
 }
 
-/* From the rule (or NULL), and for a host of that name ("": none is known). */
+/* From the rule (or NULL), and for a host or (`mx`) domain of that name ("": none is known). */
 static void decide_all(const struct service *s, const struct wishes *w, const struct tls_rule *r,
-                       const char *name, struct demand *d)
+                       const char *name, bool mx, struct demand *d)
 {
     *d = (struct demand){.level = r != NULL ? r->level : (enum server_level)s->tls_level,
                          .where = r != NULL ? s->tls_policy.items[r - w->rules].where : NULL};
@@ -325,15 +353,17 @@ static void decide_all(const struct service *s, const struct wishes *w, const st
     decide_names(s, r, name, d);
     decide_trust(s, r, w, d);
     decide_priority(s, r, d);
-    decide_server_name(s, r, name, d);
+    decide_server_name(s, r, mx || server_level_is_dane(d->level), name, d);
 }
 
 static void decide(struct config *c, const struct service *s, const struct wishes *w,
                    const struct value *to, struct demand *d)
 {
-    char host[256];
+    char host[256], error[128];
+    struct nexthop n;
     const char *name = name_of(to->text, host, sizeof host);
-    decide_all(s, w, find_rule(w, to->text), name, d);
+    bool mx = nexthop_parse(to->text, &n, error, sizeof error) && n.mx;
+    decide_all(s, w, find_rule(w, to->text), name, mx, d);
     check_demand(c, s, to, d->where != NULL ? d->where : config_where(c, s, "tlsLevel"), d);
 }
 
@@ -344,7 +374,7 @@ static void decide(struct config *c, const struct service *s, const struct wishe
 static void decide_redirected(struct config *c, const struct service *s, const struct wishes *w,
                               const struct tls_rule *r, struct demand *d)
 {
-    decide_all(s, w, r, "", d);
+    decide_all(s, w, r, "", false, d);
     check_demand(c, s, NULL, d->where != NULL ? d->where : config_where(c, s, "tlsLevel"), d);
 }
 

@@ -10,6 +10,7 @@
 #include "protocols/memory.h"
 #include "proxy/child.h"
 #include "proxy/log.h"
+#include "proxy/nexthop.h"
 #include "proxy/original.h"
 
 enum {
@@ -55,7 +56,7 @@ static void make_walls(struct walls *walls, const struct sandbox_needs *needs, b
 
 static void make_worker_walls(struct pool *p)
 {
-    uint16_t ports[BACKENDS_MAX];
+    uint16_t ports[2 * BACKENDS_MAX]; /* of addresses, and of names that are watched */
     struct sandbox_needs needs = {.role = SANDBOX_WORKER,
                                   .bind = p->backends.local.len > 0 ||
                                           p->service->identity == IDENTITY_TRANSPARENT,
@@ -69,6 +70,13 @@ static void make_worker_walls(struct pool *p)
             needs.unix_stream = true;
         else
             ports[needs.n_ports++] = address_port(a);
+    }
+    for (size_t i = 0; i < p->service->connect.count; i++) {
+        struct nexthop to;
+        char error[128];
+        if (nexthop_is_watched(p->service, i) &&
+            nexthop_parse(p->service->connect.items[i].text, &to, error, sizeof error))
+            ports[needs.n_ports++] = to.port;
     }
     needs.tcp = needs.n_ports > 0;
     make_walls(&p->walls, &needs, false); /* the keeper's, made before, has told it */
@@ -231,10 +239,11 @@ struct generation *generation_prepare(struct config *config, const struct common
                              .common = common,
                              .jail.root_fd = -1,
                              .spawner.stop_fd = -1,
+                             .resolver_walls.landlock_fd = -1,
                              .keeper_walls.landlock_fd = -1};
     make_walls(&g->keeper_walls, &keeper_needs, config->only == NULL);
     if (prepare_jail(g, error, error_size) && make_pools(g, error, error_size) &&
-        programs_prepare(g, error, error_size))
+        programs_prepare(g, error, error_size) && resolver_prepare(g, error, error_size))
         return g;
     generation_destroy(g, true);
     return NULL;
@@ -313,6 +322,7 @@ void generation_destroy(struct generation *g, bool wait)
         return;
     generation_close(g);
     programs_stop(g, wait);
+    resolver_stop(g);
     keyset_destroy(g->keys, wait);
     for (size_t i = 0; i < g->n_pools; i++) {
         backends_finish(&g->pools[i].backends);
@@ -324,6 +334,8 @@ void generation_destroy(struct generation *g, bool wait)
         rates_destroy(g->pools[i].handshakes_rate);
     }
     walls_destroy(&g->keeper_walls);
+    walls_destroy(&g->resolver_walls);
+    route_book_destroy(g->routes);
     child_close(&g->jail.root_fd);
     free(g->pools);
     config_finish(g->config);

@@ -14,6 +14,8 @@
 #include "proxy/keyset.h"
 #include "proxy/pool.h"
 #include "proxy/programs.h"
+#include "proxy/resolver.h"
+#include "proxy/route.h"
 
 /* What all generations share; the master's, made before the first. */
 struct common {
@@ -36,7 +38,10 @@ struct generation {
     size_t max_workers;  /* of all pools together */
     struct keyset *keys; /* those that new workers get */
     struct spawner_child spawner;
-    unsigned live; /* workers */
+    struct resolver_child resolver;
+    struct walls resolver_walls;
+    struct route_book *routes; /* NULL: no destination is watched */
+    unsigned live;             /* workers */
     struct generation *next;
 };
 

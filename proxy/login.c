@@ -73,7 +73,7 @@ static void check_levels(struct config *c, const struct service *s)
 {
     for (size_t i = 0; i < s->n_demands; i++) {
         const struct demand *d = &s->demands[i];
-        if (server_level_verifies(d->level) && d->level != LEVEL_DANE)
+        if (server_level_verifies(d->level) || d->level == LEVEL_DANE_ONLY)
             continue;
         config_error(c, d->where != NULL ? d->where : config_where(c, s, "tlsLevel"),
                      "[%s] protocolUsername: passwords go to servers that are verified, and "

@@ -185,6 +185,14 @@ static bool forget_keeper(struct master *m, pid_t pid)
     return found;
 }
 
+static bool forget_resolver(struct master *m, pid_t pid, int status)
+{
+    bool found = resolver_bury(m->current, pid, status);
+    for (struct generation *g = m->retired; g != NULL && !found; g = g->next)
+        found = resolver_bury(g, pid, status);
+    return found;
+}
+
 static bool forget_spawner(struct master *m, pid_t pid)
 {
     bool found = programs_bury(m->current, pid);
@@ -195,7 +203,7 @@ static bool forget_spawner(struct master *m, pid_t pid)
 
 static void bury_keeper(struct master *m, pid_t pid, int status)
 {
-    if (forget_spawner(m, pid) || !forget_keeper(m, pid))
+    if (forget_spawner(m, pid) || forget_resolver(m, pid, status) || !forget_keeper(m, pid))
         return;
     if (WIFSIGNALED(status))
         log_error("keeper %d was killed by signal %d (%s)", (int)pid, WTERMSIG(status),
@@ -438,8 +446,11 @@ static void replace_writers(struct master *m)
     char error[1024];
     m->epoch++;
     programs_reopen_log(m->current);
-    for (struct generation *g = m->retired; g != NULL; g = g->next)
+    resolver_stop(m->current); /* the next one inherits the log */
+    for (struct generation *g = m->retired; g != NULL; g = g->next) {
         programs_reopen_log(g);
+        resolver_stop(g);
+    }
     if (renew_keys(m, error, sizeof error))
         return; /* keepers write as well */
     log_warn("the keepers have no other log: %s", error);
@@ -568,6 +579,7 @@ static void adopt(struct master *m, struct generation *new)
     struct generation *old = m->current;
     m->current = new;
     programs_keep(new);
+    resolver_keep(new);
     keep_all_spares(m, true);
     generation_close(old);
     old->next = m->retired;
@@ -705,12 +717,15 @@ static int wait_for_work(struct master *m, int ms, bool *calm)
     return fds[0].revents != 0 ? take_signal(m) : 0;
 }
 
-/* Sessions of old generations may still want a program. */
+/* Sessions of old generations may still want a program, or wait for an address. */
 static void keep_programs(struct master *m)
 {
     programs_keep(m->current);
-    for (struct generation *g = m->retired; g != NULL; g = g->next)
+    resolver_keep(m->current);
+    for (struct generation *g = m->retired; g != NULL; g = g->next) {
         programs_keep(g);
+        resolver_keep(g);
+    }
 }
 
 /* What is looked after now and then. */
@@ -918,6 +933,7 @@ int master_run(struct config *c, const char *file, struct activation *handed, in
         announce(m.current);
         child_detach(m.common.background);
         programs_keep(m.current);
+        resolver_keep(m.current);
         keep_all_spares(&m, true);
         tell_ready(ready_fd);
         notify_ready(&m.notify);

@@ -262,6 +262,7 @@ _Noreturn static void serve_jailed(struct generation *g, bool keys_loaded, int c
                                    struct connection *from)
 {
     programs_keep(g);
+    resolver_keep(g); /* ends when this process does */
     struct awaited awaited = {.generation = g};
     struct pool *p = &g->pools[0];
     const struct oneshot o = {.fd = from->fd,

@@ -15,6 +15,7 @@
 #include "proxy/listen.h"
 #include "proxy/login.h"
 #include "proxy/program.h"
+#include "proxy/route.h"
 #include "proxy/stats.h"
 #include "proxy/transparent.h"
 
@@ -45,6 +46,11 @@ struct pool {
     unsigned max_fds;               /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
     struct transparent transparent; /* the worker's own */
     int slot;                       /* the same: of its stats */
+    /* Where the resolver tells what it has found out (waypoint.h): */
+    struct route_book *routes; /* borrowed; NULL: nothing in `connect` is watched */
+    size_t first_route;        /* the number of the first that is ours */
+    struct route *known;       /* the worker's copies; NULL: none yet */
+    struct backends *fixed;    /* what was looked up at start, beside `known` */
     /* The master's own: */
     unsigned live;      /* workers, idle or not */
     unsigned failures;  /* workers that died at once, in a row */

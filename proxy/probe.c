@@ -11,6 +11,7 @@
 #include "proxy/generation.h"
 #include "proxy/log.h"
 #include "proxy/measure.h"
+#include "proxy/nexthop.h"
 #include "proxy/probe_command.h"
 #include "proxy/probe_report.h"
 #include "proxy/visit.h"
@@ -97,6 +98,21 @@ static int go(struct generation *g, const struct probe_command *w)
     return (int)result;
 }
 
+/* The probe has no resolver: what it would find out at once is not what a session knows. */
+static bool asks_for_resolver(const struct service *s)
+{
+    for (size_t i = 0; i < s->connect.count; i++) {
+        if (!nexthop_is_watched(s, i))
+            continue;
+        fprintf(stderr,
+                "ehlock probe: where %s leads is a matter of the resolver (mx:DOMAIN, delay = yes, "
+                "DANE), which is not asked here: name a host, and a level up to secure\n",
+                s->connect.items[i].text);
+        return true;
+    }
+    return false;
+}
+
 /* A name that cannot be looked up is a server that cannot be reached. */
 static bool find_addresses(const struct config *c, int family)
 {
@@ -146,6 +162,8 @@ int probe_run(int argc, char **argv)
     struct config *c = memory_alloc(sizeof *c);
     config_init(c);
     status = probe_command_configure(c, &w);
+    if (status == 0 && asks_for_resolver(c->only))
+        status = EX_USAGE;
     if (status == 0 && !find_addresses(c, w.family))
         status = VISIT_NO_ANSWER;
     if (status == 0)

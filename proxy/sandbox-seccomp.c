@@ -54,6 +54,26 @@ static const int workers_too[] = {
     SCMP_SYS(connect), SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
 };
 
+/* What libunbound and its event loop do for each question. */
+static const int resolvers_too[] = {
+    SCMP_SYS(connect),
+    SCMP_SYS(bind),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(setsockopt),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),
+    SCMP_SYS(epoll_create1),
+    SCMP_SYS(epoll_ctl),
+    SCMP_SYS(eventfd2),
+    SCMP_SYS(pipe2),
+    SCMP_SYS(fcntl),
+    /* libevent looks whether it is set-uid before it reads its variables */
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getgid),
+    SCMP_SYS(getegid),
+};
+
 static bool add_all(scmp_filter_ctx ctx, const int *calls, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -99,6 +119,21 @@ static bool add_fcntl(scmp_filter_ctx ctx, int command)
                             argument(1, SCMP_CMP_EQ, (scmp_datum_t)command, 0)) == 0;
 }
 
+static bool add_datagram_socket(scmp_filter_ctx ctx, int family)
+{
+    const scmp_datum_t kind = ~(scmp_datum_t)(SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+                            argument(0, SCMP_CMP_EQ, (scmp_datum_t)family, 0),
+                            argument(1, SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, SOCK_DGRAM)) == 0;
+}
+
+static bool add_questions(scmp_filter_ctx ctx)
+{
+    return add_all(ctx, resolvers_too, sizeof resolvers_too / sizeof *resolvers_too) &&
+           add_stream_socket(ctx, AF_INET) && add_stream_socket(ctx, AF_INET6) &&
+           add_datagram_socket(ctx, AF_INET) && add_datagram_socket(ctx, AF_INET6);
+}
+
 /* A worker asks the keeper over socket pairs and reaches its backends, no others. */
 static bool add_sockets(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
 {
@@ -124,6 +159,8 @@ static bool add_rules(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
     case SANDBOX_WORKER:
         return add_all(ctx, workers_too, sizeof workers_too / sizeof *workers_too) &&
                add_sockets(ctx, needs);
+    case SANDBOX_RESOLVER:
+        return add_questions(ctx);
     }
     return false;
 }

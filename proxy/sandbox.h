@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 enum sandbox_role {
-    SANDBOX_KEEPER, /* waits, reads requests, answers them, logs */
-    SANDBOX_WORKER, /* the same, and accepts clients and connects to its backends */
+    SANDBOX_KEEPER,   /* waits, reads requests, answers them, logs */
+    SANDBOX_WORKER,   /* the same, and accepts clients and connects to its backends */
+    SANDBOX_RESOLVER, /* waits, asks the DNS by UDP and TCP, logs */
 };
 
 /* What the role has to be left. */

@@ -23,6 +23,7 @@
 #include "proxy/ruling.h"
 #include "proxy/transport.h"
 #include "proxy/upstream.h"
+#include "proxy/waypoint.h"
 
 enum {
     GOODBYE_SECONDS = 10,          /* for the last bytes to a client */
@@ -424,6 +425,14 @@ static const struct destination *destination_of(const struct session *s)
     return &s->pool->destinations->items[s->pool->backends.entries[n]];
 }
 
+/* NULL: the resolver does not watch this destination. */
+static const struct route_host *host_of(const struct session *s)
+{
+    if (s->pool->backends.redirected)
+        return NULL;
+    return waypoint_host(s->pool, (size_t)(s->backend_address - s->pool->backends.addresses));
+}
+
 /* Where every session is a new start, the keys are loaded while we come this far: before the first
  * word of ours, so that there still is one for a server that has none. */
 static bool keys_are_loaded(struct session *s, bool tls_first)
@@ -510,7 +519,7 @@ static bool connect_backend(struct session *s, unsigned first)
     struct transport t = transport_of_fd(&s->backend_fd);
     wire_init(&s->backend, &t, s->pool->cancel_fd);
     if (s->pool->service->client)
-        upstream_set(&s->upstream, destination_of(s), &s->policy);
+        upstream_set(&s->upstream, destination_of(s), host_of(s), &s->policy);
     return introduce_client(s);
 }
 
@@ -543,9 +552,34 @@ static bool find_original(struct session *s)
     return false;
 }
 
+/* What the resolver knows is looked at once a session: its addresses stay what they are. */
+static bool find_way(struct session *s)
+{
+    static const struct refusal null_mx = {.code = 554,
+                                           .enhanced = "5.1.10",
+                                           .text = "The domain does not accept mail (null MX)",
+                                           .reason = "null MX: the domain does not accept mail"};
+    char text[SORRY_MAX + 1], reason[sizeof s->dialogue.reason];
+    int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_connect);
+    s->dialogue.step = "finding out where the backend is";
+    switch (waypoint_take(s->pool, deadline, reason, sizeof reason)) {
+    case WAY_FOUND:
+        return true;
+    case WAY_NULL_MX:
+        turn_away(s, &null_mx);
+        return false;
+    case WAY_NONE:
+        break;
+    }
+    finish_with(s, DIALOGUE_LOST, "%s", reason);
+    snprintf(text, sizeof text, "%.*s", SORRY_MAX, reason);
+    tell_sorry(s, text);
+    return false;
+}
+
 static bool reach_backend(struct session *s)
 {
-    if (!find_original(s))
+    if (!find_original(s) || !find_way(s))
         return false;
     if (connect_backend(s, first_backend(s)))
         return true;
@@ -735,6 +769,8 @@ static void run(struct session *s, const struct admission *admission)
         s->end = DIALOGUE_REFUSED;
         return;
     }
+    if (s->pool->service->client && !keys_are_loaded(s, false))
+        return; /* what is demanded of servers comes with them */
     if (!reach_backend(s) || !keys_are_loaded(s, false))
         return;
     if (s->pool->service->client && s->pool->service->implicit_tls == IMPLICIT_YES &&

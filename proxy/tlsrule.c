@@ -25,7 +25,12 @@ const char *server_level_word(enum server_level level)
 
 bool server_level_verifies(enum server_level level)
 {
-    return level >= LEVEL_FINGERPRINT;
+    return level >= LEVEL_FINGERPRINT && level <= LEVEL_SECURE;
+}
+
+bool server_level_is_dane(enum server_level level)
+{
+    return level == LEVEL_DANE || level == LEVEL_DANE_ONLY;
 }
 
 /* ---- lists ---- */
@@ -123,7 +128,7 @@ static bool set_level(struct reading *r, const char *word)
     }
     return complain(r,
                     "\"%.32s\" behind the pattern is no level: write none, may, encrypt, "
-                    "fingerprint, verify or secure",
+                    "fingerprint, verify, secure, dane or dane-only",
                     word);
 }
 
@@ -201,7 +206,7 @@ static bool set_fall_back(struct reading *r, const char *key, const char *value)
 static const struct rule_key {
     const char *name;
     bool (*set)(struct reading *r, const char *key, const char *value);
-    bool to_verify; /* means nothing to a level that verifies nobody */
+    bool to_verify; /* means nothing to a level that verifies nobody, or by DNS alone */
 } keys[] = {
     {"match", set_match, true},
     {"minimum", set_minimum, false},
@@ -223,8 +228,14 @@ static bool set_key(struct reading *r, char *word)
         if (strcasecmp(k->name, word) != 0)
             continue;
         if (k->to_verify && !server_level_verifies(r->rule->level))
-            return complain(r, "%s= means nothing at level %s, which verifies nobody", k->name,
-                            server_level_word(r->rule->level));
+            return complain(r, "%s= means nothing at level %s, which verifies %s", k->name,
+                            server_level_word(r->rule->level),
+                            server_level_is_dane(r->rule->level) ? "by TLSA records" : "nobody");
+        if (k->set == set_server_name && server_level_is_dane(r->rule->level))
+            return complain(r,
+                            "%s= means nothing at level %s: the TLSA records say which name is "
+                            "asked for",
+                            k->name, server_level_word(r->rule->level));
         return k->set(r, k->name, equals + 1);
     }
     return complain(r,
@@ -238,7 +249,7 @@ static bool set_words(struct reading *r, char *text)
     char *save, *word = strtok_r(text, " \t", &save);
     if (word == NULL)
         return complain(r, "a level must follow the pattern: none, may, encrypt, fingerprint, "
-                           "verify or secure");
+                           "verify, secure, dane or dane-only");
     bool ok = set_level(r, word);
     while (ok && (word = strtok_r(NULL, " \t", &save)) != NULL)
         ok = set_key(r, word);

@@ -22,13 +22,15 @@ enum server_level {
     LEVEL_FINGERPRINT,
     LEVEL_VERIFY,
     LEVEL_SECURE,
-    LEVEL_DANE,      /* reserved: */
-    LEVEL_DANE_ONLY, /* not in this version */
+    LEVEL_DANE,      /* by TLSA records where there are any, else as LEVEL_MAY (RFC 7672) */
+    LEVEL_DANE_ONLY, /* and never without */
 };
 
 const char *server_level_word(enum server_level level);
-/* True from FINGERPRINT on: the server must prove who it is. */
+/* FINGERPRINT to SECURE: the server must prove to be whom the configuration names. */
 bool server_level_verifies(enum server_level level);
+/* It must prove to be whom its TLSA records name. */
+bool server_level_is_dane(enum server_level level);
 
 /* Texts of our own. */
 struct texts {

@@ -8,16 +8,25 @@
 #include "certs/verify.h"
 #include "protocols/protocol.h"
 #include "proxy/destination.h"
+#include "proxy/route.h"
 
 struct upstream {
-    const struct destination *to; /* borrowed; NULL: no server has been reached */
-    struct tls *tls;              /* NULL: none */
+    const struct destination *to;  /* borrowed; NULL: no server has been reached */
+    const struct route_host *host; /* the same, as DNS names it; borrowed; NULL: it was not asked */
+    enum server_level level;       /* what `to` demands, with what DNS says of the host */
+    struct dane_record records[ROUTE_RECORDS]; /* LEVEL_DANE_ONLY: at least one is usable */
+    size_t n_records;
+    struct tls *tls; /* NULL: none */
     bool secured, judged;
     struct verdict verdict; /* where judged */
 };
 
-/* This is the server that has been reached: its level is the policy's from here on. */
-void upstream_set(struct upstream *u, const struct destination *to, struct policy *policy);
+/* This is the server that has been reached: its level is the policy's from here on. At the levels
+ * that need DANE (RFC 7672 §2.2) that is: TLS and a judgement by its TLSA records if one of them is
+ * usable, TLS without a judgement if none is, else as LEVEL_MAY. `host`: NULL where the resolver
+ * does not watch. */
+void upstream_set(struct upstream *u, const struct destination *to, const struct route_host *host,
+                  struct policy *policy);
 
 /* The `secure` of struct dialogue: handshake and judgement over the connected `backend`. Ends at
  * `deadline`, or when the wire's cancel_fd is readable. */

@@ -111,7 +111,7 @@ static bool reach_server(struct visit *v, unsigned first)
     size_t n = (size_t)(v->address - v->backends->addresses);
     wire_init(&v->backend, &t, -1);
     v->to = &v->pool->destinations->items[v->backends->entries[n]];
-    upstream_set(&v->upstream, v->to, &v->policy);
+    upstream_set(&v->upstream, v->to, NULL, &v->policy);
     if (!introduce_ourselves(v))
         return false;
     tap_insert(&v->tap, &v->backend);

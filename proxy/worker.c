@@ -81,6 +81,8 @@ void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct 
     int keep[LISTENERS_MAX + 13 + TRANSPARENT_MAX];
     const struct transparent *t = &pool->transparent;
     size_t n = 0;
+    if (pool->routes != NULL)
+        route_book_renounce(pool->routes);
     if (o != NULL) {
         keep[n++] = o->fd;
         keep[n++] = o->report_fd;

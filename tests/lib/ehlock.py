@@ -287,5 +287,8 @@ class Ehlock:
     def keepers(self):
         return self._titled("keeper")
 
+    def resolvers(self):
+        return self._titled("resolver")
+
     def workers(self, service=""):
         return self._titled(f"worker {service}".strip())

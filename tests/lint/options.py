@@ -61,7 +61,7 @@ def troubles_of(row, first, whole):
             if not re.search(rf"\b{word}\b", whole):
                 yield f"the word {word} is not there"
         listed = first[:said.start()] if said else first
-        for word in re.findall(r"\w+", listed):
+        for word in re.findall(r"[\w-]+", listed):
             if word != "or" and word not in words:
                 yield f"{word} is not one of its words"
     if default and not (said and re.match(rf"{re.escape(default)}[,.; ]", said[2] + " ")):

@@ -14,6 +14,7 @@ from ehlock import Ehlock, global_part, section
 from net import text_of
 from pki import NAME, pin_of
 from smtp_client import Client
+from starters import Starter
 from test_keys import found_in, patterns_of
 from tls_server import GO_AHEAD, TlsServer
 
@@ -182,6 +183,17 @@ def test_default_is_secure_with_the_name_of_connect(dial, pki):
         assert server.ended().sni == "localhost"
     summary = proxy.summary()
     assert summary["level"] == "secure" and summary["verified"] == "localhost"
+
+
+def test_session_of_a_single_process_asks_for_tls(tmp_path, pki):
+    with TlsServer(pki.ecdsa) as server:
+        config = tmp_path / "one.conf"
+        config.write_text(global_part() + section(
+            "out", client=True, protocol="smtp", accept="127.0.0.1:1", CAfile=pki.ca,
+            connect=f"localhost:{server.address[1]}"))
+        with Starter("tcpserver", tmp_path, config) as starter:
+            assert try_message(starter.address).code == 220
+        assert len(server.ended().messages) == 1 and server.ended().tls
 
 
 def test_default_refuses_a_server_of_another_name(dial, pki):

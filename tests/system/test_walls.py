@@ -157,11 +157,16 @@ def status_of(pid):
         return dict(re.findall(r"^(\w+):\s*(.*)$", f.read(), re.M))
 
 
-@pytest.mark.parametrize("kind", ["worker", "keeper"])
+@pytest.mark.parametrize("kind", ["worker", "keeper", "resolver"])
 def test_what_the_kernel_says_of_a_jailed_process(wrap, backend, pki, kind):
-    proxy = wrap(backend)
+    # a name that libunbound answers by itself
+    more = {"connect": [net.text_of(backend.address), "name.invalid:25"], "delay": True} \
+        if kind == "resolver" else {}
+    proxy = wrap(backend, **more)
     with Client.secured(proxy.address, context(pki)):
-        pids = proxy.workers() if kind == "worker" else proxy.keepers()
+        pids = {"worker": proxy.workers, "keeper": proxy.keepers,
+                "resolver": proxy.resolvers}[kind]()
+        assert pids
         for pid in pids:
             status = status_of(pid)
             assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"

@@ -6,6 +6,7 @@
 #include "certs/tls.h"
 #include "proxy/config.h"
 #include "proxy/demand.h"
+#include "proxy/dns.h"
 
 struct told {
     char text[8][1500];
@@ -54,9 +55,24 @@ static const struct error_case {
     {"no name in a path",
      "[o]\nclient = yes\naccept = 127.0.0.1:1\nconnect = /run/x\nprotocol = smtp\n",
      "c.conf:4: ", "write checkHost = NAME"},
-    {"dane", NAMED "tlsLevel = dane\n", "c.conf:6: ", "tlsLevel = dane is not in this version"},
-    {"dane-only", NAMED "tlsLevel = dane-only\n", "c.conf:6: ", "not in this version"},
-    {"dane in a rule", NAMED "tlsPolicy = /./ dane\n", "c.conf:6: ", "not in this version"},
+    {"dane without a name", LITERAL "tlsLevel = dane\n", "c.conf:4: ", "has no name whose TLSA"},
+    {"dane-only in a rule without a name", LITERAL "tlsPolicy = /./ dane-only\n",
+     "c.conf:4: ", "has no name whose TLSA"},
+    {"a name beside dane", NAMED "tlsLevel = dane\ncheckHost = a.example.org\n",
+     "c.conf:7: ", "which verifies by TLSA records"},
+    {"sni beside dane", NAMED "tlsLevel = dane\nsni = a.example.org\n",
+     "c.conf:7: ", "the TLSA records say which name"},
+    {"falling back from dane", NAMED "tlsLevel = dane\nfallBack = yes\n",
+     "c.conf:6: ", "fallBack = yes is for"},
+    {"a chain beside dane", NAMED "tlsLevel = dane\nverifyChain = yes\n", "c.conf",
+     "verifies no chain"},
+    {"a pin in a rule of dane", NAMED "tlsPolicy = /./ dane pin=" PIN "\n",
+     "c.conf:6: ", "which verifies by TLSA records"},
+    {"a name to ask for in a rule of dane", NAMED "tlsPolicy = /./ dane servername=a.example.org\n",
+     "c.conf:6: ", "the TLSA records say which name"},
+    {"domain that is an address",
+     "[o]\nclient = yes\naccept = 127.0.0.1:1\nconnect = mx:192.0.2.1\nprotocol = smtp\n",
+     "c.conf:4: ", "is not mx:DOMAIN"},
     {"fingerprint without one", NAMED "tlsLevel = fingerprint\n", "c.conf:6: ", "needs a pin"},
     {"bad pin", NAMED "verifyPeer = sha256:abc\n", "c.conf:6: ", "nor a pin: a SHA-256 has 64"},
     {"word that is no pin", NAMED "verifyPeer = perhaps\n", "c.conf:6: ", "neither yes nor no"},
@@ -129,6 +145,26 @@ static const struct error_case {
      "c.conf:6: ", "fallBack = yes is for"},
     {"rule fingerprint without one", NAMED "tlsPolicy = /./ fingerprint\n",
      "c.conf:6: ", "needs a pin"},
+};
+
+/* A build that cannot look names up says so before. */
+static const struct error_case dns_error_cases[] = {
+    {"no anchor", "dnssecAnchor = /no/such\n" NAMED "tlsLevel = dane\n",
+     "c.conf:1: ", "the package dns-root-data"},
+    {"resolver that is a name", "resolver = ns.example.org\n" NAMED "delay = yes\n",
+     "c.conf:1: ", "is not ADDRESS or ADDRESS:PORT"},
+    {"names that a proxy looks up",
+     "[o]\nclient = yes\naccept = 127.0.0.1:1\nconnect = a.example.org:25\nprotocol = smtp\n"
+     "via = socks5://127.0.0.1:1\ndelay = yes\n",
+     "c.conf:6: ", "the proxy looks names up"},
+    {"exchanges in turn",
+     "[o]\naccept = 127.0.0.1:1\nconnect = mx:example.org\nprotocol = smtp\ntlsLevel = none\n"
+     "failover = rr\n",
+     "c.conf:3: ", "exclude each other"},
+    {"transparent sockets for names that change",
+     "[o]\naccept = 127.0.0.1:1\nconnect = a.example.org:25\nprotocol = smtp\ntlsLevel = none\n"
+     "delay = yes\nidentity = transparent\n",
+     "c.conf:7: ", "identity = transparent has its sockets made before"},
 };
 
 static void error_says_where_and_what_to_write(void **state)
@@ -309,6 +345,8 @@ int main(void)
 {
     struct unit u = {0};
     UNIT_ADD_TABLE(&u, error_says_where_and_what_to_write, error_cases);
+    if (dns_is_built())
+        UNIT_ADD_TABLE(&u, error_says_where_and_what_to_write, dns_error_cases);
     UNIT_ADD_TABLE(&u, destination_gets_what_was_written, decisions);
     unit_add(&u, "several destinations", each_destination_has_its_own, NULL);
     unit_add(&u, "minimum", minimum_is_put_behind_the_priority, NULL);

@@ -1030,6 +1030,7 @@ static enum examined place_of(enum verdict_cause cause, bool by_list)
     switch (cause) {
     case VERDICT_OK:
     case VERDICT_NO_CERTIFICATE:
+    case VERDICT_TLSA_MISMATCH: /* no record is looked at there */
         break;
     case VERDICT_UNUSABLE:
     case VERDICT_WEAK:
