@@ -15,13 +15,6 @@ enum {
 
 /* ---- the request ---- */
 
-static char *put(char *at, const char *text)
-{
-    size_t n = strlen(text);
-    memcpy(at, text, n);
-    return at + n;
-}
-
 /* RFC 4648 §4. */
 static char *put_base64(char *at, const unsigned char *data, size_t len)
 {
@@ -44,10 +37,10 @@ static char *put_login(char *at, const char *user, const char *password)
     unsigned char pair[PAIR_MAX + 1];
     int n = snprintf((char *)pair, sizeof pair, "%s:%s", user, password);
     assert(n > 0 && (size_t)n < sizeof pair);
-    at = put(at, "Proxy-Authorization: Basic ");
+    at = stpcpy(at, "Proxy-Authorization: Basic ");
     at = put_base64(at, pair, (size_t)n);
     explicit_bzero(pair, sizeof pair);
-    return put(at, "\r\n");
+    return stpcpy(at, "\r\n");
 }
 
 size_t httpconnect_write(const struct httpconnect *c, char out[HTTPCONNECT_REQUEST_MAX])
@@ -57,11 +50,11 @@ size_t httpconnect_write(const struct httpconnect *c, char out[HTTPCONNECT_REQUE
     int n = snprintf(target, sizeof target, "%s%s%s:%u", ipv6 ? "[" : "", c->host, ipv6 ? "]" : "",
                      c->port);
     assert(n > 0 && (size_t)n < sizeof target);
-    char *at = put(put(put(out, "CONNECT "), target), " HTTP/1.1\r\n");
-    at = put(put(put(at, "Host: "), target), "\r\n");
+    char *at = stpcpy(stpcpy(stpcpy(out, "CONNECT "), target), " HTTP/1.1\r\n");
+    at = stpcpy(stpcpy(stpcpy(at, "Host: "), target), "\r\n");
     if (c->user != NULL)
         at = put_login(at, c->user, c->password);
-    return (size_t)(put(at, "\r\n") - out);
+    return (size_t)(stpcpy(at, "\r\n") - out);
 }
 
 /* ---- the reply ---- */

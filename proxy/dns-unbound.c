@@ -106,8 +106,8 @@ static void fail(struct dns_answer *out, const char *name, const char *what, con
 {
     out->standing = DNS_FAILED;
     out->count = 0;
-    snprintf(out->why, sizeof out->why, "%.80s: %s%s%.60s", name, what, more[0] != '\0' ? ": " : "",
-             more);
+    snprintf(out->why, sizeof out->why, "%.60s: %.60s%s%.70s", name, what,
+             more[0] != '\0' ? ": " : "", more);
     for (char *c = out->why; *c != '\0'; c++) /* libunbound quotes names from answers */
         if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
             *c = '?';

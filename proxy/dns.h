@@ -36,7 +36,7 @@ struct dns_answer {
     } records[DNS_RECORDS_MAX];
     char canonical[DNS_NAME_MAX]; /* where CNAMEs have led to; "" without any */
     unsigned ttl;                 /* seconds */
-    char why[160];                /* FAILED: one sentence */
+    char why[200];                /* FAILED: one sentence */
     void *own;                    /* what the records are in */
 };
 

@@ -769,8 +769,6 @@ static void run(struct session *s, const struct admission *admission)
         s->end = DIALOGUE_REFUSED;
         return;
     }
-    if (s->pool->service->client && !keys_are_loaded(s, false))
-        return; /* what is demanded of servers comes with them */
     if (!reach_backend(s) || !keys_are_loaded(s, false))
         return;
     if (s->pool->service->client && s->pool->service->implicit_tls == IMPLICIT_YES &&
