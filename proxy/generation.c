@@ -300,20 +300,10 @@ bool generation_listen(struct generation *g, struct generation *old, char *error
     return ok;
 }
 
-void generation_forget_others(const struct pool *mine)
-{
-    const struct generation *g = mine->generation;
-    for (size_t i = 0; i < g->n_pools; i++)
-        if (&g->pools[i] != mine)
-            via_forget(g->pools[i].backends.via);
-}
-
 void generation_close(struct generation *g)
 {
-    for (size_t i = 0; i < g->n_pools; i++) {
+    for (size_t i = 0; i < g->n_pools; i++)
         listeners_close(&g->pools[i].listeners);
-        via_forget(g->pools[i].backends.via);
-    }
 }
 
 void generation_destroy(struct generation *g, bool wait)

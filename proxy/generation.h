@@ -68,12 +68,7 @@ bool generation_listen(struct generation *g, struct generation *old, char *error
  * why. */
 struct keyset *generation_renew_keys(struct generation *g, char *error, size_t error_size);
 
-/* In a worker of this pool: wipes the passwords for the proxies of all others. */
-void generation_forget_others(const struct pool *mine);
-
-/* Stops listening, and forgets passwords, which only workers yet to come would need; nobody is
- * told.
- */
+/* Stops listening; nobody is told. */
 void generation_close(struct generation *g);
 
 /* Accepts NULL. `wait`: for the keepers' ends. */

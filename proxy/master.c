@@ -87,6 +87,13 @@ static struct child *free_place(struct master *m)
     return &m->children[m->n_children++];
 }
 
+/* What only workers of this service have. */
+static void share_secrets(struct pool *p, bool with_children)
+{
+    login_share(p->login, with_children);
+    via_share(p->backends.via, with_children);
+}
+
 static bool fork_worker(struct master *m, struct pool *p)
 {
     pid_t self = getpid();
@@ -94,11 +101,11 @@ static bool fork_worker(struct master *m, struct pool *p)
     int slot = stats_take_slot(p->stats);
     if (slot < 0)
         return false;
-    login_share(p->login, true);
+    share_secrets(p, true);
     pid_t pid = fork();
     if (pid == 0)
         worker_main(p, slot, &g->jail, self);
-    login_share(p->login, false);
+    share_secrets(p, false);
     if (pid < 0) {
         log_error_errno("service=%s fork", p->service->name);
         stats_worker_dead(p->stats, slot);

@@ -157,12 +157,15 @@ static bool explain_status(struct tunnel *t, int status)
     }
 }
 
+static const char *password_of(const struct tunnel *t)
+{
+    return t->via->password != NULL ? secret_text(t->via->password) : NULL;
+}
+
 static bool open_http(struct tunnel *t)
 {
-    const struct httpconnect c = {.host = t->to->host,
-                                  .port = t->to->port,
-                                  .user = t->via->user,
-                                  .password = t->via->password};
+    const struct httpconnect c = {
+        .host = t->to->host, .port = t->to->port, .user = t->via->user, .password = password_of(t)};
     char request[HTTPCONNECT_REQUEST_MAX];
     int status;
     size_t len = httpconnect_write(&c, request);
@@ -179,7 +182,7 @@ static bool log_in(struct tunnel *t)
 {
     unsigned char login[SOCKS_LOGIN_MAX];
     int code;
-    size_t len = socks_write_login(t->via->user, t->via->password, login);
+    size_t len = socks_write_login(t->via->user, password_of(t), login);
     bool said = is_quiet(t) && say(t, login, len);
     explicit_bzero(login, sizeof login);
     if (!said || !hear(t, socks_read_login, &code))

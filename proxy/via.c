@@ -2,12 +2,10 @@
 #include "proxy/via.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "protocols/memory.h"
 
@@ -78,7 +76,6 @@ static bool is_plain_text(const char *text)
 
 static void check_login(struct config *c, const struct service *s, enum via_kind kind)
 {
-    struct stat st;
     const char *where = config_where(c, s, "viaUsername");
     if ((s->via_username == NULL) != (s->via_password_file == NULL))
         config_error(c, s->via_username != NULL ? where : config_where(c, s, "viaPasswordFile"),
@@ -89,8 +86,7 @@ static void check_login(struct config *c, const struct service *s, enum via_kind
                      VIA_PART_MAX);
     if (s->via_username != NULL && kind == VIA_HTTP && strchr(s->via_username, ':') != NULL)
         config_error(c, where, "viaUsername: an HTTP proxy knows no user with ':' in the name");
-    if (s->via_password_file != NULL && stat(s->via_password_file, &st) == 0 &&
-        (st.st_mode & (S_IROTH | S_IWOTH)))
+    if (s->via_password_file != NULL && secret_is_public(s->via_password_file))
         config_warn(c, config_where(c, s, "viaPasswordFile"),
                     "everybody on this machine can read the password in %s: chmod o= %s",
                     s->via_password_file, s->via_password_file);
@@ -155,44 +151,6 @@ void via_check(struct config *c, const struct service *s)
 
 /* ---- before the fork ---- */
 
-/* One line; its end does not count. NULL, or what is wrong. */
-static const char *cut_line(char *text, size_t len)
-{
-    if (len > 0 && text[len - 1] == '\n')
-        len--;
-    if (len > 0 && text[len - 1] == '\r')
-        len--;
-    if (len == 0)
-        return "is empty";
-    if (len > VIA_PART_MAX)
-        return "holds more than 255 bytes";
-    text[len] = '\0';
-    if (strlen(text) != len || !is_plain_text(text))
-        return "holds more than one line, or control characters";
-    return NULL;
-}
-
-static bool read_password(const char *path, char out[VIA_PART_MAX + 1], char *error, size_t size)
-{
-    char text[VIA_PART_MAX + 4];
-    FILE *f = fopen(path, "re");
-    if (f == NULL) {
-        snprintf(error, size, "cannot read %s: %s", path, strerror(errno));
-        return false;
-    }
-    setvbuf(f, NULL, _IONBF, 0); /* no second copy of it */
-    size_t len = fread(text, 1, sizeof text - 1, f);
-    int failed = ferror(f) ? errno : 0;
-    fclose(f);
-    const char *wrong = failed != 0 ? strerror(failed) : cut_line(text, len);
-    if (wrong == NULL)
-        strcpy(out, text);
-    else
-        snprintf(error, size, "%s %s", path, wrong);
-    explicit_bzero(text, sizeof text);
-    return wrong == NULL;
-}
-
 static bool fail(const struct config *c, const struct service *s, const char *option,
                  const char *reason, char *error, size_t size)
 {
@@ -211,7 +169,8 @@ static bool fill(struct via *v, const struct config *c, const struct service *s,
         address_resolve(place, false, v->addresses, VIA_ADDRESSES_MAX, reason, sizeof reason);
     if (v->count == 0)
         return fail(c, s, "via", reason, error, size);
-    if (v->user != NULL && !read_password(s->via_password_file, v->password, reason, sizeof reason))
+    if (v->user != NULL && (v->password = secret_read(s->via_password_file, VIA_PART_MAX, reason,
+                                                      sizeof reason)) == NULL)
         return fail(c, s, "viaPasswordFile", reason, error, size);
     for (size_t i = 0; i < s->connect.count; i++)
         (void)address_split(s->connect.items[i].text, v->targets[i].host, sizeof v->targets[i].host,
@@ -241,17 +200,17 @@ bool via_keep_family(struct via *v, int family)
     return n > 0;
 }
 
-void via_forget(struct via *v)
-{
-    if (v != NULL && v->user != NULL)
-        explicit_bzero(v->password, sizeof v->password);
-}
-
 void via_destroy(struct via *v)
 {
     if (v == NULL)
         return;
-    via_forget(v);
+    secret_destroy(v->password);
     free(v->targets);
     free(v);
+}
+
+void via_share(struct via *v, bool with_children)
+{
+    if (v != NULL && v->password != NULL)
+        secret_share(v->password, with_children);
 }

@@ -12,6 +12,7 @@
 
 #include "proxy/address.h"
 #include "proxy/config.h"
+#include "proxy/secret.h"
 
 enum {
     VIA_ADDRESSES_MAX = 16, /* of the proxy; further ones are left out */
@@ -31,8 +32,8 @@ struct via {
     const char *name; /* as it is written in the configuration; borrowed */
     struct address addresses[VIA_ADDRESSES_MAX];
     size_t count;
-    const char *user; /* borrowed; NULL: the proxy is given none */
-    char password[VIA_PART_MAX + 1];
+    const char *user; /* borrowed; NULL: the proxy is given none, and there is no password */
+    struct secret *password;
     struct via_target *targets; /* one for each entry of `connect` */
 };
 
@@ -44,8 +45,10 @@ struct via *via_create(const struct config *c, const struct service *s, char *er
                        size_t error_size);
 /* Leaves only the addresses of that family (AF_UNSPEC: all). False: there is none. */
 bool via_keep_family(struct via *v, int family);
-/* Wipes the password: of a process that has no business with it. Accepts NULL, as the next does. */
-void via_forget(struct via *v);
+/* Accepts NULL, as the next does. */
 void via_destroy(struct via *v);
+
+/* Whether children that are forked from here on have the password. At first they have not. */
+void via_share(struct via *v, bool with_children);
 
 #endif

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "proxy/child.h"
-#include "proxy/generation.h"
 #include "proxy/log.h"
 #include "proxy/pace.h"
 #include "proxy/session.h"
@@ -214,7 +213,6 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
     snprintf(title, sizeof title, "worker %s", pool->service->name);
     title_set(title);
     set_signals(&pool->listeners);
-    generation_forget_others(pool);
     int left = prepare_sessions(pool);
     worker_enter_jail(pool, jail, NULL);
     if (getppid() != master) /* it ended before we had asked to be told */

@@ -376,7 +376,7 @@ def test_password_is_in_the_memory_of_its_own_workers_only(tmp_path, pki, server
                 two.ehlo()
                 # The test can fail: the search finds it where it must be.
                 assert any(found_in(pid, secret) for pid in ours.workers("out"))
-                for pid in ours.workers("in"):
+                for pid in ours.workers("in") + ours.keepers():
                     assert found_in(pid, secret) == set()
                 one.quit()
                 two.quit()
@@ -392,7 +392,7 @@ def test_changed_password_is_read_on_reload(client_side, server, password):
         deliver(ours.address)
 
 
-@pytest.mark.parametrize("content,words", [(None, "No such file"), ("", "is empty"),
+@pytest.mark.parametrize("content,words", [(None, "No such file"), ("", "holds nothing"),
                                            ("a\nb\n", "more than one line"),
                                            ("x" * 256, "more than 255 bytes")])
 def test_check_reads_the_password(tmp_path, content, words):
