@@ -243,14 +243,7 @@ void client_demand_finish(struct service *s)
 
 struct trust *client_demand_read_trust(const struct service *s, char *error, size_t error_size)
 {
-    const char *ca_file = s->ca_file, *ca_path = s->ca_path, *crl_file = s->crl_file;
-    const struct trust_sources sources = {.ca_files = &ca_file,
-                                          .n_ca_files = ca_file != NULL,
-                                          .ca_dirs = &ca_path,
-                                          .n_ca_dirs = ca_path != NULL,
-                                          .crl_files = &crl_file,
-                                          .n_crl_files = crl_file != NULL};
-    return trust_create(&sources, error, error_size);
+    return verify_read_trust(s->ca_file, s->ca_path, s->crl_file, false, error, error_size);
 }
 
 /* ---- one client ---- */

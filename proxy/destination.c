@@ -7,6 +7,7 @@
 
 #include "certs/trust.h"
 #include "protocols/memory.h"
+#include "proxy/verifyoptions.h"
 
 /* A trust, or a setup, with a demand that it was made for. */
 struct made_trust {
@@ -54,20 +55,6 @@ static bool needs_trust(const struct demand *d)
     return d->need_ca || d->pinned_by_file;
 }
 
-static struct trust *read_trust(const struct demand *d, char *error, size_t size)
-{
-    const char *const file[] = {d->ca_file}, *const path[] = {d->ca_path};
-    const char *const crl[] = {d->crl_file};
-    const struct trust_sources sources = {.ca_files = file,
-                                          .n_ca_files = d->ca_file != NULL,
-                                          .ca_dirs = path,
-                                          .n_ca_dirs = d->ca_path != NULL,
-                                          .crl_files = crl,
-                                          .n_crl_files = d->crl_file != NULL,
-                                          .system = d->ca_file == NULL && d->ca_path == NULL};
-    return trust_create(&sources, error, size);
-}
-
 /* *trust is NULL where nobody needs to be trusted. */
 static bool find_trust(struct making *m, const struct demand *d, struct trust **trust)
 {
@@ -84,7 +71,7 @@ static bool find_trust(struct making *m, const struct demand *d, struct trust **
             return true;
         }
     }
-    *trust = read_trust(d, reason, sizeof reason);
+    *trust = verify_read_trust(d->ca_file, d->ca_path, d->crl_file, true, reason, sizeof reason);
     if (*trust == NULL)
         return fail(m, d, d->ca_path != NULL && d->ca_file == NULL ? "CApath" : "CAfile", reason);
     s->trusts[s->n_trusts++] = (struct made_trust){.demand = d, .trust = *trust};

@@ -6,26 +6,14 @@
 #include "certs/trust.h"
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/verifyoptions.h"
 
-/* For a level that verifies nobody. */
-static struct trust *read_trust(const struct service *s, char *error, size_t size)
-{
-    const char *const file[] = {s->ca_file}, *const path[] = {s->ca_path};
-    const char *const crl[] = {s->crl_file};
-    const struct trust_sources sources = {.ca_files = file,
-                                          .n_ca_files = s->ca_file != NULL,
-                                          .ca_dirs = path,
-                                          .n_ca_dirs = s->ca_path != NULL,
-                                          .crl_files = crl,
-                                          .n_crl_files = s->crl_file != NULL,
-                                          .system = s->ca_file == NULL && s->ca_path == NULL};
-    return trust_create(&sources, error, size);
-}
-
+/* A level that verifies nobody has read none. */
 static void find_trust(struct measure *m, const struct service *s, const struct destination *to)
 {
     if (to->trust == NULL)
-        m->own_trust = read_trust(s, m->no_trust, sizeof m->no_trust);
+        m->own_trust = verify_read_trust(s->ca_file, s->ca_path, s->crl_file, true, m->no_trust,
+                                         sizeof m->no_trust);
     m->trust = to->trust != NULL ? to->trust : m->own_trust;
 }
 

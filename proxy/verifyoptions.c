@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "certs/trust.h"
 #include "proxy/address.h"
 
 bool verify_option_is_yes(struct config *c, const struct service *s, const char *option,
@@ -42,4 +43,17 @@ void verify_check_names(struct config *c, const struct service *s)
             config_error(c, s->check_email.items[i].where,
                          "checkEmail: \"%s\" is not an e-mail address",
                          s->check_email.items[i].text);
+}
+
+struct trust *verify_read_trust(const char *ca_file, const char *ca_path, const char *crl_file,
+                                bool system, char *error, size_t error_size)
+{
+    const struct trust_sources sources = {.ca_files = &ca_file,
+                                          .n_ca_files = ca_file != NULL,
+                                          .ca_dirs = &ca_path,
+                                          .n_ca_dirs = ca_path != NULL,
+                                          .crl_files = &crl_file,
+                                          .n_crl_files = crl_file != NULL,
+                                          .system = system && ca_file == NULL && ca_path == NULL};
+    return trust_create(&sources, error, error_size);
 }

@@ -10,6 +10,8 @@
 
 #include "proxy/config.h"
 
+struct trust;
+
 /* Of an option with stunnel's yes or no, whose silence (NULL) matters elsewhere. */
 bool verify_option_is_yes(struct config *c, const struct service *s, const char *option,
                           const char *value);
@@ -19,5 +21,10 @@ void verify_check_files(struct config *c, const struct service *s);
 
 /* checkIP has addresses, checkEmail e-mail addresses. */
 void verify_check_names(struct config *c, const struct service *s);
+
+/* Reads whom to trust, before the jail. Each NULL: not given. `system`: where there is neither file
+ * nor directory, the machine's own store. NULL: `error` says why. */
+struct trust *verify_read_trust(const char *ca_file, const char *ca_path, const char *crl_file,
+                                bool system, char *error, size_t error_size);
 
 #endif
