@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Inside the master: what its files know together, and what they do for each other. For nobody
+ * else.
+ */
+#ifndef PROXY_MASTER_INNER_H
+#define PROXY_MASTER_INNER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proxy/generation.h"
+#include "proxy/notify.h"
+#include "proxy/tlsmemory.h"
+
+enum { MASTER_TICK_MS = 1000 }; /* it looks after everything at least this often */
+
+/* What the master knows of a worker. */
+struct child {
+    pid_t pid; /* 0: none */
+    int slot;
+    struct pool *pool;
+    struct keyset *keys; /* those it was forked with */
+    unsigned epoch;      /* the master's, then */
+    int64_t born;
+};
+
+struct master {
+    const char *file; /* the configuration */
+    int directory_fd; /* where its relative names begin */
+    char *pid_file;   /* NULL: none */
+    int pid_fd;
+    struct common common;
+    struct notify notify; /* to the service manager */
+    int signal_fd;
+    int accuse_end; /* where keepers' accusations are read */
+    bool draining;
+    unsigned epoch; /* goes up when children lack something: the ticket key, the log */
+    int64_t ticket_born, tick_due;
+    struct generation *current;
+    struct generation *retired; /* generations whose last sessions go on */
+    struct keyset *old_keys;    /* keysets of the current generation that are given up */
+    struct child *children;     /* as many as all generations may have */
+    size_t n_children;          /* places up to the last one in use */
+    size_t max_children;
+    struct tls_memory tls_memory;
+    char news[160];   /* told when it holds for every client; "": none */
+    int64_t news_due; /* or then */
+};
+
+/* ---- master_workers.c: forking, burying, signalling ---- */
+
+/* Forks until every service has the spare workers that it wants. `calm`: there is nothing else to
+ * do now. */
+void master_keep_spares(struct master *m, bool calm);
+
+/* Buries whoever has ended, workers and helpers, and says how, if it was not as it should be. */
+void master_reap(struct master *m);
+
+/* Keepers tell of workers that have asked for what nobody may ask for: those are ended. */
+void master_hear_accusations(struct master *m);
+
+/* To the workers: to all; to those that know a configuration, certificates, or a log that are not
+ * the current ones (of these, if asked, only to those that wait for a client; a worker with a
+ * session ends with that); to all that wait for a client. */
+void master_signal_all(const struct master *m, int signal);
+void master_signal_outdated(const struct master *m, bool only_idle);
+void master_signal_idle(const struct master *m);
+
+/* Whether an outdated worker still waits for a client, and may get one. */
+bool master_has_outdated(const struct master *m);
+
+/* ---- master_upkeep.c: keys, log, files, and what is said of them ---- */
+
+/* What is looked after now and then; it does nothing before its time. */
+void master_tick(struct master *m);
+
+/* What is looked after in every round. */
+void master_look_after_keepers(struct master *m);
+void master_look_after_old_keepers(struct master *m);
+void master_keep_helpers(struct master *m);
+
+/* Opens the log file again, and replaces those who write to the old one. */
+void master_reopen_log(struct master *m);
+
+/* Memory for reading a configuration and certificates is there: the allocator ends a process that
+ * it cannot serve, and not this one. */
+bool master_has_memory(char *error, size_t error_size);
+
+/* News is told when it holds for every client, or after MASTER_TICK_MS, or at once. */
+void master_keep_news(struct master *m, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void master_tell_news_when_true(struct master *m);
+void master_tell_news(struct master *m);
+
+/* ---- master_reload.c: generations ---- */
+
+/* A new configuration, complete and valid, or the old one stays; the log says which. */
+void master_reload(struct master *m);
+
+/* Old keys and generations whose last session has ended go. */
+void master_drop_unused(struct master *m);
+
+void master_discard_config(struct config *c);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/master_inner.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "protocols/memory.h"
+#include "proxy/log.h"
+#include "proxy/worker.h"
+
+enum {
+    AT_ONCE_MS = 500,      /* a worker that fails sooner after its fork ... */
+    BACKOFF_MAX_MS = 8000, /* ... slows forking down, to this at the most */
+};
+
+/* ---- forking ---- */
+
+static struct child *free_place(struct master *m)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (m->children[i].pid == 0)
+            return &m->children[i];
+    if (m->n_children == m->max_children) {
+        m->max_children = 2 * m->max_children + 64;
+        m->children = memory_resize(m->children, m->max_children * sizeof *m->children);
+    }
+    return &m->children[m->n_children++];
+}
+
+/* What only workers of this service have. */
+static void share_secrets(struct pool *p, bool with_children)
+{
+    login_share(p->login, with_children);
+    via_share(p->backends.via, with_children);
+}
+
+static bool fork_worker(struct master *m, struct pool *p)
+{
+    pid_t self = getpid();
+    struct generation *g = p->generation;
+    int slot = stats_take_slot(p->stats);
+    if (slot < 0)
+        return false;
+    share_secrets(p, true);
+    pid_t pid = fork();
+    if (pid == 0)
+        worker_main(p, slot, &g->jail, self);
+    share_secrets(p, false);
+    if (pid < 0) {
+        log_error_errno("service=%s fork", p->service->name);
+        stats_worker_dead(p->stats, slot);
+        p->not_before = wire_now() + MASTER_TICK_MS;
+        return false;
+    }
+    p->stats->slots[slot].pid = pid;
+    *free_place(m) = (struct child){.pid = pid,
+                                    .slot = slot,
+                                    .pool = p,
+                                    .keys = g->keys,
+                                    .epoch = m->epoch,
+                                    .born = wire_now()};
+    p->live++;
+    g->live++;
+    g->keys->users++;
+    return true;
+}
+
+/* Several forks in a row disturb one session in a few, instead of each one a little: nothing is
+ * done while more than half of the spare workers are there, unless there is nothing else to do.
+ * Clients can take workers as fast as they are forked: the dead and the signals must have their
+ * turn, too. */
+static void keep_spares(struct master *m, struct pool *p, bool calm)
+{
+    unsigned spare = (unsigned)p->service->spare_workers;
+    if (!calm && atomic_load(&p->stats->idle) > spare / 2)
+        return;
+    for (unsigned n = 0; n < spare && atomic_load(&p->stats->idle) < spare &&
+                         p->live < pool_most_workers(p) && wire_now() >= p->not_before;
+         n++)
+        if (!fork_worker(m, p))
+            return;
+}
+
+void master_keep_spares(struct master *m, bool calm)
+{
+    memory_close_gaps();
+    for (size_t i = 0; !m->draining && i < m->current->n_pools; i++)
+        keep_spares(m, &m->current->pools[i], calm);
+}
+
+/* ---- burying ---- */
+
+/* A worker that fails at once would be replaced at once, for ever. */
+static void slow_down(struct pool *p, const struct child *c, bool failed)
+{
+    if (!failed || wire_now() - c->born > AT_ONCE_MS) {
+        p->failures = 0;
+        return;
+    }
+    int64_t pause = 100LL << (p->failures < 7 ? p->failures : 7);
+    p->failures++;
+    if (p->failures < 3)
+        return;
+    p->not_before = wire_now() + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS);
+    log_error("service=%s workers fail at once: the next is started in %lld ms", p->service->name,
+              (long long)(pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS));
+}
+
+static void bury_worker(struct child *c, int status)
+{
+    struct pool *p = c->pool;
+    bool crashed = WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM;
+    bool failed = crashed || (WIFEXITED(status) && WEXITSTATUS(status) != 0);
+    const char *peer = p->stats->slots[c->slot].peer;
+    if (crashed)
+        log_error("service=%s client=%s worker %d was killed by signal %d (%s)", p->service->name,
+                  peer[0] != '\0' ? peer : "-", (int)c->pid, WTERMSIG(status),
+                  strsignal(WTERMSIG(status)));
+    else if (failed)
+        log_error("service=%s client=%s worker %d ended with status %d", p->service->name,
+                  peer[0] != '\0' ? peer : "-", (int)c->pid, WEXITSTATUS(status));
+    slow_down(p, c, failed);
+    stats_worker_dead(p->stats, c->slot);
+    p->live--;
+    p->generation->live--;
+    c->keys->users--;
+    c->pid = 0;
+}
+
+/* Takes it from the keyset it belongs to. False: one that had been told to end. */
+static bool forget_keeper(struct master *m, pid_t pid)
+{
+    bool found = keyset_bury(m->current->keys, pid);
+    for (struct keyset *k = m->old_keys; k != NULL && !found; k = k->next)
+        found = keyset_bury(k, pid);
+    for (struct generation *g = m->retired; g != NULL && !found; g = g->next)
+        found = keyset_bury(g->keys, pid);
+    return found;
+}
+
+static bool forget_resolver(struct master *m, pid_t pid, int status)
+{
+    bool found = resolver_bury(m->current, pid, status);
+    for (struct generation *g = m->retired; g != NULL && !found; g = g->next)
+        found = resolver_bury(g, pid, status);
+    return found;
+}
+
+static bool forget_spawner(struct master *m, pid_t pid)
+{
+    bool found = programs_bury(m->current, pid);
+    for (struct generation *g = m->retired; g != NULL && !found; g = g->next)
+        found = programs_bury(g, pid);
+    return found;
+}
+
+static void bury_keeper(struct master *m, pid_t pid, int status)
+{
+    if (forget_spawner(m, pid) || forget_resolver(m, pid, status) || !forget_keeper(m, pid))
+        return;
+    if (WIFSIGNALED(status))
+        log_error("keeper %d was killed by signal %d (%s)", (int)pid, WTERMSIG(status),
+                  strsignal(WTERMSIG(status)));
+    else
+        log_error("keeper %d ended with status %d", (int)pid, WEXITSTATUS(status));
+}
+
+static struct child *find_child(struct master *m, pid_t pid)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (pid > 0 && m->children[i].pid == pid)
+            return &m->children[i];
+    return NULL;
+}
+
+void master_reap(struct master *m)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct child *c = find_child(m, pid);
+        if (c != NULL)
+            bury_worker(c, status);
+        else
+            bury_keeper(m, pid, status);
+    }
+    while (m->n_children > 0 && m->children[m->n_children - 1].pid == 0)
+        m->n_children--;
+}
+
+/* A keeper tells of a worker that asked for what nobody may ask for. */
+void master_hear_accusations(struct master *m)
+{
+    pid_t pid;
+    while (read(m->accuse_end, &pid, sizeof pid) == sizeof pid) {
+        const struct child *c = find_child(m, pid);
+        if (c == NULL)
+            continue;
+        log_error("service=%s client=%s worker %d has gone astray and is ended",
+                  c->pool->service->name, c->pool->stats->slots[c->slot].peer, (int)pid);
+        kill(pid, SIGKILL);
+    }
+}
+
+/* ---- signalling ---- */
+
+static bool is_idle(const struct child *c)
+{
+    return atomic_load(&c->pool->stats->slots[c->slot].state) == SLOT_IDLE;
+}
+
+void master_signal_all(const struct master *m, int signal)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (m->children[i].pid > 0)
+            kill(m->children[i].pid, signal);
+}
+
+/* Whether it knows a configuration, certificates, a log that are not the current ones. */
+static bool is_outdated(const struct master *m, const struct child *c)
+{
+    return c->pool->generation != m->current || c->keys != m->current->keys || c->epoch != m->epoch;
+}
+
+/* Those that wait for a client end, the others when their session has ended. */
+void master_signal_outdated(const struct master *m, bool only_idle)
+{
+    for (size_t i = 0; i < m->n_children; i++) {
+        const struct child *c = &m->children[i];
+        if (c->pid > 0 && is_outdated(m, c) && (!only_idle || is_idle(c)))
+            kill(c->pid, SIGTERM);
+    }
+}
+
+void master_signal_idle(const struct master *m)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (m->children[i].pid > 0 && is_idle(&m->children[i]))
+            kill(m->children[i].pid, SIGTERM);
+}
+
+/* A worker that has been told to end may have got a client in the same moment. */
+bool master_has_outdated(const struct master *m)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (m->children[i].pid > 0 && is_outdated(m, &m->children[i]) && is_idle(&m->children[i]))
+            return true;
+    return false;
+}
