@@ -13,11 +13,10 @@
 #include "proxy/dial.h"
 #include "proxy/nexthop.h"
 #include "proxy/original.h"
-#include "proxy/spawner.h"
+#include "proxy/spawned.h"
 #include "proxy/transparent.h"
 #include "proxy/tunnel.h"
 
-enum { RETRY_MS = 10 };
 static_assert((int)BACKENDS_MAX <= (int)DIAL_MAX, "all of one host can be tried");
 
 static void clear_port(struct address *a)
@@ -297,93 +296,16 @@ int backends_connect(const struct backends *b, const struct disguise *as, unsign
 
 /* ---- programs ---- */
 
-/* The queue may be full, or too many descriptors on their way (ETOOMANYREFS): both pass. */
-static int send_request(int request_fd, const struct spawn_request *request, const int fds[2],
-                        int64_t deadline, int cancel_fd)
-{
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(2 * sizeof(int))];
-    } control = {0};
-    struct iovec iov = {.iov_base = (void *)request, .iov_len = sizeof *request};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.space,
-                         .msg_controllen = sizeof control.space};
-    control.header = (struct cmsghdr){
-        .cmsg_len = CMSG_LEN(2 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(&control.header), fds, 2 * sizeof(int));
-    while (sendmsg(request_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        struct pollfd nothing[1];
-        if (errno != EAGAIN && errno != ETOOMANYREFS && errno != ENOBUFS && errno != EINTR)
-            return errno;
-        if (wire_now() >= deadline)
-            return ETIMEDOUT;
-        if (wire_poll(nothing, 0, cancel_fd, wire_now() + RETRY_MS) == WIRE_CANCELLED)
-            return ECANCELED;
-    }
-    return 0;
-}
-
-/* 0 when the program runs, or an errno. */
-static int read_answer(int line_fd, int64_t deadline, int cancel_fd)
-{
-    struct pollfd fds[2] = {{.fd = line_fd, .events = POLLIN}};
-    struct spawn_answer answer;
-    switch (wire_poll(fds, 1, cancel_fd, deadline)) {
-    case WIRE_OK:
-        break;
-    case WIRE_TIMEOUT:
-        return ETIMEDOUT;
-    case WIRE_CANCELLED:
-        return ECANCELED;
-    default:
-        return errno;
-    }
-    ssize_t n = recv(line_fd, &answer, sizeof answer, 0);
-    if (n == 0)
-        return ECONNREFUSED; /* refused, or the spawner died: its log line says which */
-    return n == sizeof answer ? answer.error : EPROTO;
-}
-
-/* [0] of each pair stays here, [1] is for the other side. */
-static int ask_spawner(int request_fd, const struct session_facts *facts, int stream[2],
-                       int line[2], int64_t deadline, int cancel_fd)
-{
-    struct spawn_request request;
-    const int theirs[2] = {stream[1], line[1]};
-    memset(&request, 0, sizeof request);
-    request.type = SPAWN_PROGRAM;
-    request.facts = *facts;
-    int error = fcntl(stream[0], F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
-    if (error == 0)
-        error = send_request(request_fd, &request, theirs, deadline, cancel_fd);
-    close(stream[1]); /* so that the program's end is seen here, and the spawner's */
-    close(line[1]);
-    return error != 0 ? error : read_answer(line[0], deadline, cancel_fd);
-}
-
 int backends_start_program(const struct backends *b, int request_fd,
                            const struct session_facts *facts, unsigned seconds, int cancel_fd,
                            int *line_fd, char *error, size_t size)
 {
-    int stream[2] = {-1, -1}, line[2] = {-1, -1}, r;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stream) != 0) {
-        r = errno;
-    } else if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0) {
-        r = errno;
-        close(stream[1]);
-    } else {
-        r = ask_spawner(request_fd, facts, stream, line, wire_deadline(seconds), cancel_fd);
-    }
+    struct spawned p;
+    int r = spawned_start(&p, request_fd, facts, wire_deadline(seconds), cancel_fd);
     if (r == 0) {
-        *line_fd = line[0];
-        return stream[0];
+        *line_fd = p.line_fd;
+        return p.stream_fd;
     }
     snprintf(error, size, "backend %s: %s", b->addresses[0].text, strerror(r));
-    if (stream[0] >= 0)
-        close(stream[0]);
-    if (line[0] >= 0)
-        close(line[0]);
     return -1;
 }
