@@ -220,14 +220,8 @@ static struct secret *read_secret(const struct config *c, const struct service *
     if (s->login_secret != NULL)
         secret = secret_create(secret_text(s->login_secret), strlen(secret_text(s->login_secret)));
     else
-        secret =
-            secret_read(path, is_token ? SASL_TOKEN_MAX : SASL_PASSWORD_MAX, reason, sizeof reason);
-    if (secret != NULL && is_token && strchr(secret_text(secret), ' ') != NULL) {
-        snprintf(reason, sizeof reason, "%s has blanks in its line: an access token has none",
-                 path);
-        secret_destroy(secret);
-        secret = NULL;
-    }
+        secret = secret_read(path, is_token ? SASL_TOKEN_MAX : SASL_PASSWORD_MAX,
+                             is_token ? SECRET_WORD : SECRET_LINE, reason, sizeof reason);
     if (secret == NULL)
         snprintf(error, size, "%s: %s: %s", config_where(c, s, option), option, reason);
     return secret;

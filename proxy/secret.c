@@ -53,6 +53,47 @@ void secret_share(struct secret *s, bool with_children)
     (void)madvise(s, s->size, with_children ? MADV_DOFORK : MADV_DONTFORK);
 }
 
+/* ---- lines ---- */
+
+size_t secret_line_size(size_t max)
+{
+    return max + 3; /* with a line end, and one more than that */
+}
+
+/* NULL, or what is wrong with it; *len loses the line end. */
+static const char *check_line(const char *text, size_t *len, enum secret_form form)
+{
+    if (*len > 0 && text[*len - 1] == '\n')
+        --*len;
+    if (*len > 0 && text[*len - 1] == '\r')
+        --*len;
+    if (*len == 0)
+        return "holds nothing, where one line should be";
+    for (size_t i = 0; i < *len; i++)
+        if (text[i] == '\n')
+            return "has more than one line";
+        else if ((unsigned char)text[i] < ' ' || text[i] == '\x7f')
+            return "has control characters in its line";
+        else if (text[i] == ' ' && form == SECRET_WORD)
+            return "has blanks in its line: an access token has none";
+    return NULL;
+}
+
+struct secret *secret_from_line(const char *text, size_t len, size_t max, enum secret_form form,
+                                char *error, size_t error_size)
+{
+    struct secret *s = NULL;
+    bool is_whole = len < secret_line_size(max);
+    const char *wrong = is_whole ? check_line(text, &len, form) : NULL;
+    if (!is_whole || len > max)
+        snprintf(error, error_size, "holds more than %zu bytes", max);
+    else if (wrong != NULL)
+        snprintf(error, error_size, "%s", wrong);
+    else if ((s = secret_create(text, len)) == NULL)
+        snprintf(error, error_size, "cannot be kept: out of memory");
+    return s;
+}
+
 /* ---- files ---- */
 
 /* Fewer bytes than `size`, or -1 with errno. */
@@ -71,39 +112,20 @@ static ssize_t read_all(const char *path, char *out, size_t size)
     return n == 0 ? (ssize_t)len : -1;
 }
 
-/* NULL, or what is wrong with it; *len loses the line end. */
-static const char *check_line(const char *text, size_t *len)
-{
-    if (*len > 0 && text[*len - 1] == '\n')
-        --*len;
-    if (*len > 0 && text[*len - 1] == '\r')
-        --*len;
-    if (*len == 0)
-        return "holds nothing";
-    for (size_t i = 0; i < *len; i++)
-        if (text[i] == '\n')
-            return "has more than one line";
-        else if ((unsigned char)text[i] < ' ' || text[i] == '\x7f')
-            return "has control characters in its line";
-    return NULL;
-}
-
-struct secret *secret_read(const char *path, size_t max, char *error, size_t error_size)
+struct secret *secret_read(const char *path, size_t max, enum secret_form form, char *error,
+                           size_t error_size)
 {
     struct secret *s = NULL;
-    size_t size = max + 3; /* with a line end, and one more than that */
+    char wrong[128];
+    size_t size = secret_line_size(max);
     char *text = memory_alloc(size);
     ssize_t n = read_all(path, text, size);
-    size_t len = n > 0 ? (size_t)n : 0;
-    const char *wrong = n < 0 ? NULL : check_line(text, &len);
-    if ((n < 0 && errno == EFBIG) || len > max)
-        snprintf(error, error_size, "%s holds more than %zu bytes", path, max);
-    else if (n < 0)
+    if (n < 0 && errno == EFBIG)
+        n = (ssize_t)size; /* it is said below */
+    if (n < 0)
         snprintf(error, error_size, "cannot read %s: %s", path, strerror(errno));
-    else if (wrong != NULL)
-        snprintf(error, error_size, "%s %s: write one line", path, wrong);
-    else if ((s = secret_create(text, len)) == NULL)
-        snprintf(error, error_size, "no memory for what %s holds", path);
+    else if ((s = secret_from_line(text, (size_t)n, max, form, wrong, sizeof wrong)) == NULL)
+        snprintf(error, error_size, "%s %s", path, wrong);
     explicit_bzero(text, size);
     free(text);
     return s;

@@ -169,8 +169,8 @@ static bool fill(struct via *v, const struct config *c, const struct service *s,
         address_resolve(place, false, v->addresses, VIA_ADDRESSES_MAX, reason, sizeof reason);
     if (v->count == 0)
         return fail(c, s, "via", reason, error, size);
-    if (v->user != NULL && (v->password = secret_read(s->via_password_file, VIA_PART_MAX, reason,
-                                                      sizeof reason)) == NULL)
+    if (v->user != NULL && (v->password = secret_read(s->via_password_file, VIA_PART_MAX,
+                                                      SECRET_LINE, reason, sizeof reason)) == NULL)
         return fail(c, s, "viaPasswordFile", reason, error, size);
     for (size_t i = 0; i < s->connect.count; i++)
         (void)address_split(s->connect.items[i].text, v->targets[i].host, sizeof v->targets[i].host,

@@ -43,7 +43,7 @@ static void file_is_read(void **state)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, c->content.data, c->content.len), (ssize_t)c->content.len);
     close(fd);
-    struct secret *s = secret_read(path, MAX, error, sizeof error);
+    struct secret *s = secret_read(path, MAX, SECRET_LINE, error, sizeof error);
     unlink(path);
     assert_int_equal(s != NULL, c->want != NULL);
     if (s != NULL)
@@ -58,10 +58,32 @@ static void file_that_is_not_there_is_told(void **state)
 {
     char error[300];
     (void)state;
-    assert_null(secret_read("/nonexistent", MAX, error, sizeof error));
+    assert_null(secret_read("/nonexistent", MAX, SECRET_LINE, error, sizeof error));
     assert_string_equal(error, "cannot read /nonexistent: No such file or directory");
-    assert_null(secret_read("/", MAX, error, sizeof error));
+    assert_null(secret_read("/", MAX, SECRET_LINE, error, sizeof error));
     assert_string_equal(error, "cannot read /: Is a directory");
+}
+
+static void word_has_no_blanks(void **state)
+{
+    char error[100] = "";
+    (void)state;
+    assert_null(secret_from_line("a b\n", 4, MAX, SECRET_WORD, error, sizeof error));
+    assert_string_equal(error, "has blanks in its line: an access token has none");
+    struct secret *s = secret_from_line("a.b\r\n", 5, MAX, SECRET_WORD, error, sizeof error);
+    assert_string_equal(secret_text(s), "a.b");
+    secret_destroy(s);
+}
+
+/* What was not read to its end could have a good beginning. */
+static void cut_line_is_too_long(void **state)
+{
+    static const char text[] = "12345678\r\n\n";
+    char error[100] = "";
+    (void)state;
+    assert_int_equal(secret_line_size(MAX), sizeof text - 1);
+    assert_null(secret_from_line(text, sizeof text - 1, MAX, SECRET_LINE, error, sizeof error));
+    assert_string_equal(error, "holds more than 8 bytes");
 }
 
 /* Looks in a child; the signal that ends it, or 0. */
@@ -94,6 +116,8 @@ int main(void)
     struct unit u = {0};
     UNIT_ADD_TABLE(&u, file_is_read, file_cases);
     unit_add(&u, "no file", file_that_is_not_there_is_told, NULL);
+    unit_add(&u, "a word", word_has_no_blanks, NULL);
+    unit_add(&u, "a line that was cut", cut_line_is_too_long, NULL);
     unit_add(&u, "children", children_have_it_only_when_they_shall, NULL);
     return unit_run(&u, "secret");
 }
