@@ -129,6 +129,11 @@ struct dialogue {
      * False (also when this process is to end): `reason` is set, and nothing is sent to `backend`
      * any more. */
     bool (*renew_backend)(struct dialogue *d);
+    /* Given to `request` where `login` has no secret until it is asked for: has it there, for one
+     * attempt to log in. False: `reason` is set, and `remedy`, perhaps. */
+    bool (*take_secret)(struct dialogue *d);
+    /* Wipes it, after the attempt. */
+    void (*drop_secret)(struct dialogue *d);
     void *session;
 };
 

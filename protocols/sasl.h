@@ -22,7 +22,7 @@ enum {
 /* Who we are. Values; everything is borrowed. */
 struct sasl_login {
     const char *username;   /* at most SASL_USERNAME_MAX bytes, without control characters */
-    const char *secret;     /* a password, or an access token (RFC 6750) */
+    const char *secret;     /* a password, or an access token (RFC 6750); there at sasl_begin */
     bool is_token;          /* the latter */
     const char *mechanisms; /* names separated by blanks, the most wanted first */
     struct sasl_library *library;

@@ -16,8 +16,9 @@ enum {
     CHALLENGES_MAX = 8, /* no mechanism has more than three */
 };
 
-static const char refused_remedy[] =
-    "see protocolUsername and what stands in protocolPasswordFile or protocolTokenFile";
+static const char log_in_step[] = "logging in to the backend";
+static const char refused_remedy[] = "see protocolUsername and what stands in protocolPasswordFile "
+                                     "or protocolTokenFile, or what protocolTokenProgram prints";
 static const char none_remedy[] =
     "protocolAuthentication must name one that it offers, and the right kind of secret must be "
     "there: a password, or a token";
@@ -190,12 +191,36 @@ static enum dialogue_end choose(struct smtp *s, const char **mechanism)
     return turn_away(s, "Mail server offers no way to log in that we want, try again later");
 }
 
+static enum dialogue_end attempt(struct smtp *s, const char *mechanism)
+{
+    struct sasl *sasl = sasl_begin(s->d->login, mechanism);
+    enum dialogue_end end = run(s, sasl, mechanism);
+    sasl_end(sasl);
+    return end;
+}
+
+/* Tokens are good for an hour or so: whoever makes them is asked when one is needed, and no sooner.
+ */
+static enum dialogue_end attempt_with_secret(struct smtp *s, const char *mechanism)
+{
+    if (s->d->login->secret != NULL)
+        return attempt(s, mechanism);
+    s->d->step = "taking a token to log in with";
+    if (!s->d->take_secret(s->d))
+        return turn_away(s, "Login at the mail server is not possible now, try again later");
+    s->d->step = log_in_step;
+    enum dialogue_end end = attempt(s, mechanism);
+    s->d->drop_secret(s->d);
+    wire_wipe_sent(s->d->backend);
+    return end;
+}
+
 enum dialogue_end smtp_log_in(struct smtp *s)
 {
     const char *mechanism;
     if (s->d->login == NULL)
         return DIALOGUE_GO_ON;
-    s->d->step = "logging in to the backend";
+    s->d->step = log_in_step;
     if (!s->d->server_tls_active || !s->d->server_verified) {
         smtp_because(s, "no login: the server has not been verified");
         return turn_away(s, "Mail server cannot be verified, try again later");
@@ -207,10 +232,7 @@ enum dialogue_end smtp_log_in(struct smtp *s)
         return end;
     s->own_hello = s->reply; /* taken */
     s->reply = (struct reply){0};
-    struct sasl *sasl = sasl_begin(s->d->login, mechanism);
-    end = run(s, sasl, mechanism);
-    sasl_end(sasl);
-    return end;
+    return attempt_with_secret(s, mechanism);
 }
 
 bool smtp_recall_hello(struct smtp *s, bool extended)

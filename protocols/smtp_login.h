@@ -9,9 +9,10 @@
 #include "protocols/smtp_session.h"
 
 /* Says EHLO and AUTH as d->login, if there is one; needs TLS with a verified server, whose greeting
- * has been read. One attempt with one mechanism. DIALOGUE_GO_ON: the server knows us, or nobody is
- * to be known. Else the client has heard a 421, so that it keeps its mail; d->remedy says what the
- * administrator can do if it is his to mend. */
+ * has been read. One attempt with one mechanism; a secret that is not there is asked for when that
+ * is chosen. DIALOGUE_GO_ON: the server knows us, or nobody is to be known. Else the client has
+ * heard a 421, so that it keeps its mail; d->remedy says what the administrator can do if it is his
+ * to mend. */
 enum dialogue_end smtp_log_in(struct smtp *s);
 
 /* For a server that does not take a second EHLO in a connection: s->reply becomes what it has

@@ -287,6 +287,12 @@ enum wire_status wire_flush(struct wire *w, int64_t deadline)
     }
 }
 
+void wire_wipe_sent(struct wire *w)
+{
+    if (w->out_size > w->out_len)
+        explicit_bzero(w->out + w->out_len, w->out_size - w->out_len);
+}
+
 enum wire_status wire_put(struct wire *w, const void *data, size_t len, int64_t deadline)
 {
     /* Large blocks go straight through: copying them here would buy nothing. */

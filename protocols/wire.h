@@ -129,6 +129,10 @@ enum wire_status wire_hand_over(struct wire *w, int64_t deadline);
 /* Sends everything that was put, in as few writes as the transport allows. */
 enum wire_status wire_flush(struct wire *w, int64_t deadline);
 
+/* Wipes what is left in memory of what was sent; what waits to be sent stays. What the transport
+ * keeps is its own. */
+void wire_wipe_sent(struct wire *w);
+
 /* Flushes both, then waits until either wire has something to read (bytes or an end).
  * WIRE_OK: at least one of *a_ready, *b_ready is true. */
 enum wire_status wire_wait_either(struct wire *a, bool *a_ready, struct wire *b, bool *b_ready,

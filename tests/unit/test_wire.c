@@ -393,6 +393,30 @@ static void nothing_leaves_before_flush(void **state)
     assert_int_equal(recv(p->peer_fd, &c, 1, MSG_DONTWAIT), -1);
 }
 
+/* Nothing in between, and what waits still arrives. */
+static void what_was_sent_can_be_wiped(void **state)
+{
+    struct pair *p = *state;
+    assert_int_equal(wire_put(&p->wire, "AUTH secret\r\n", 13, later()), WIRE_OK);
+    assert_int_equal(wire_flush(&p->wire, later()), WIRE_OK);
+    expect_peer_hears(p, "AUTH secret\r\n", 13);
+    assert_int_equal(wire_put(&p->wire, "QU", 2, later()), WIRE_OK);
+    wire_wipe_sent(&p->wire);
+    assert_null(memmem(p->wire.out, p->wire.out_size, "TH secret", 9));
+    assert_int_equal(p->wire.out[p->wire.out_size - 1], 0);
+    assert_int_equal(wire_put(&p->wire, "IT\r\n", 4, later()), WIRE_OK);
+    assert_int_equal(wire_flush(&p->wire, later()), WIRE_OK);
+    expect_peer_hears(p, "QUIT\r\n", 6);
+}
+
+/* Nothing has ever been put. */
+static void wiping_an_untouched_wire_does_nothing(void **state)
+{
+    struct pair *p = *state;
+    wire_wipe_sent(&p->wire);
+    assert_null(p->wire.out);
+}
+
 static void printf_takes_1023_bytes(void **state)
 {
     struct pair *p = *state;
@@ -662,6 +686,8 @@ int main(void)
         ON_PAIR(expecting_bulk_keeps_what_is_there),
         ON_PAIR(large_blocks_arrive_unchanged),
         ON_PAIR(nothing_leaves_before_flush),
+        ON_PAIR(what_was_sent_can_be_wiped),
+        ON_PAIR(wiping_an_untouched_wire_does_nothing),
         ON_PAIR(printf_takes_1023_bytes),
         ON_PAIR(deadline_holds_for_a_peer_that_does_not_read),
         ON_PAIR(put_keeps_the_order),
