@@ -179,6 +179,11 @@ void arguments_set(struct argument_list *a, const char *word)
     add_part(s.word, (struct argument_part){.text = memory_strdup(word)});
 }
 
+const char *arguments_first(const struct argument_list *a)
+{
+    return a->count > 0 && a->items[0].count == 1 ? a->items[0].parts[0].text : NULL;
+}
+
 bool arguments_use(const struct argument_list *a, size_t value)
 {
     for (size_t i = 0; i < a->count; i++)

@@ -35,6 +35,9 @@ bool arguments_parse(struct argument_list *a, const char *text, const char *cons
 /* One word, exactly as it is. */
 void arguments_set(struct argument_list *a, const char *word);
 
+/* The first word, if it is not empty and no value is in it; NULL: it is otherwise. Borrowed. */
+const char *arguments_first(const struct argument_list *a);
+
 /* True when ${names[value]} occurs. */
 bool arguments_use(const struct argument_list *a, size_t value);
 

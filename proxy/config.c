@@ -86,6 +86,7 @@ static void finish_service(struct service *s)
         pattern_destroy(s->hide.items[i]);
     free(s->hide.items);
     arguments_finish(&s->exec_arguments);
+    arguments_finish(&s->token_arguments);
     free(s->balancers.items);
     config_free_rules(s);
     free(s->name);
@@ -537,16 +538,25 @@ static void warn_local_user(struct config *c, const struct service *s)
     }
 }
 
+/* protocolTokenProgram has a user, too, and its arguments with it. */
+static void forbid_without_exec(struct config *c, const struct service *s)
+{
+    if (is_given(c, s, "execArgs"))
+        config_error(c, config_where(c, s, "execArgs"),
+                     "execArgs means nothing without exec = PROGRAM");
+    if (is_given(c, s, "execUser") && s->login_token_program == NULL)
+        config_error(c, config_where(c, s, "execUser"),
+                     "execUser means nothing without exec = PROGRAM or protocolTokenProgram = "
+                     "PROGRAM");
+}
+
 static void check_program(struct config *c, struct service *s)
 {
     char error[256];
-    static const char *const others[] = {"execArgs", "execUser"};
-    for (size_t i = 0; s->exec == NULL && i < 2; i++)
-        if (is_given(c, s, others[i]))
-            config_error(c, config_where(c, s, others[i]),
-                         "%s means nothing without exec = PROGRAM", others[i]);
-    if (s->exec == NULL)
+    if (s->exec == NULL) {
+        forbid_without_exec(c, s);
         return;
+    }
     check_exec_alone(c, s);
     if (s->exec_args == NULL) {
         arguments_set(&s->exec_arguments, s->exec);

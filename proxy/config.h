@@ -64,7 +64,7 @@ struct service {
     char *verify, *verify_chain, *require_cert; /* stunnel's; see demand.c, clientcert.c */
     char *exec, *exec_args, *exec_user;
     char *login_username, *login_password, *login_password_file, *login_token_file,
-        *login_mechanisms;                        /* protocolUsername and so on; see login.h */
+        *login_token_program, *login_mechanisms;  /* protocolUsername and so on; see login.h */
     char *via, *via_username, *via_password_file; /* see via.h */
     struct values add_capability, client_rule;
     char *client_rules, *max_connections_rate, *max_handshakes_rate;
@@ -77,14 +77,15 @@ struct service {
     int timeout_connect, timeout_busy, timeout_idle, timeout_close, timeout_handshake,
         timeout_pretls;
 
-    const struct protocol *protocol;     /* NULL: bytes only */
-    const char *sni_pattern;             /* of sni, behind the colon; NULL: a service of its own */
-    struct service *sni_service;         /* the one it belongs to */
-    struct pattern_list hide;            /* hide_capability, compiled */
-    struct argument_list exec_arguments; /* exec_args, split; the program's path without them */
-    struct network_list balancers;       /* accept_proxy, parsed */
-    bool level_given;                    /* tls_level was said, for services of this side */
-    struct demand *demands;              /* client = yes (demand.h) */
+    const struct protocol *protocol;      /* NULL: bytes only */
+    const char *sni_pattern;              /* of sni, behind the colon; NULL: a service of its own */
+    struct service *sni_service;          /* the one it belongs to */
+    struct pattern_list hide;             /* hide_capability, compiled */
+    struct argument_list exec_arguments;  /* exec_args, split; the program's path without them */
+    struct argument_list token_arguments; /* login_token_program, split */
+    struct network_list balancers;        /* accept_proxy, parsed */
+    bool level_given;                     /* tls_level was said, for services of this side */
+    struct demand *demands;               /* client = yes (demand.h) */
     size_t n_demands;
     struct tls_rule *destination_rules; /* of redirected connections: tls_policy, parsed */
     struct rules rules;                 /* client_rule, then those of the file client_rules */

@@ -188,17 +188,35 @@ void environment_values(const struct session_facts *f, const char *values[VARIAB
     values[VARIABLE_RELAYCLIENT] = f->relay ? "" : NULL;
 }
 
+static char *pair(const char *name, const char *value)
+{
+    size_t size = strlen(name) + strlen(value) + 2;
+    char *out = memory_alloc(size);
+    snprintf(out, size, "%s=%s", name, value);
+    return out;
+}
+
 char **environment_make(const char *const values[VARIABLES])
 {
     char **env = memory_alloc((VARIABLES + 1) * sizeof *env);
     size_t n = 0;
-    for (size_t i = 0; i < VARIABLES; i++) {
-        if (values[i] == NULL)
-            continue;
-        size_t size = strlen(environment_names[i]) + strlen(values[i]) + 2;
-        env[n] = memory_alloc(size);
-        snprintf(env[n++], size, "%s=%s", environment_names[i], values[i]);
-    }
+    for (size_t i = 0; i < VARIABLES; i++)
+        if (values[i] != NULL)
+            env[n++] = pair(environment_names[i], values[i]);
+    env[n] = NULL;
+    return env;
+}
+
+char **environment_make_user(const char *name, const char *home)
+{
+    const char *const variables[][2] = {
+        {"PATH", path}, {"HOME", home}, {"LOGNAME", name}, {"USER", name}};
+    enum { COUNT = sizeof variables / sizeof *variables };
+    char **env = memory_alloc((COUNT + 1) * sizeof *env);
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT; i++)
+        if (variables[i][1][0] != '\0')
+            env[n++] = pair(variables[i][0], variables[i][1]);
     env[n] = NULL;
     return env;
 }

@@ -72,4 +72,8 @@ void environment_values(const struct session_facts *f, const char *values[VARIAB
 /* The vector for execve(2): these variables and no others. For arguments_release. */
 char **environment_make(const char *const values[VARIABLES]);
 
+/* The same for a program that has nothing to do with a session, as cron(8) has it: PATH, and HOME,
+ * LOGNAME and USER of who it runs as; "" where nobody knows them, and then they are not set. */
+char **environment_make_user(const char *name, const char *home);
+
 #endif

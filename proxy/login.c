@@ -10,9 +10,14 @@
 #include "proxy/secret.h"
 
 static const char *const options[] = {"protocolAuthentication", "protocolPassword",
-                                      "protocolPasswordFile", "protocolTokenFile",
-                                      "protocolUsername"};
+                                      "protocolPasswordFile",   "protocolTokenFile",
+                                      "protocolTokenProgram",   "protocolUsername"};
 enum { OPTIONS = sizeof options / sizeof *options };
+
+static bool has_token(const struct service *s)
+{
+    return s->login_token_file != NULL || s->login_token_program != NULL;
+}
 
 static bool is_given(const struct config *c, const struct service *s, const char *option)
 {
@@ -91,6 +96,7 @@ static void check_secrets(struct config *c, const struct service *s)
         const char *option, *value;
     } secrets[] = {{"protocolPasswordFile", s->login_password_file},
                    {"protocolTokenFile", s->login_token_file},
+                   {"protocolTokenProgram", s->login_token_program},
                    {"protocolPassword", s->login_password}};
     const char *first = NULL;
     for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
@@ -105,7 +111,27 @@ static void check_secrets(struct config *c, const struct service *s)
     if (first == NULL)
         config_error(c, config_where(c, s, "protocolUsername"),
                      "protocolUsername needs protocolPasswordFile = FILE, or protocolTokenFile = "
-                     "FILE for an OAuth 2.0 access token");
+                     "FILE or protocolTokenProgram = PROGRAM for an OAuth 2.0 access token");
+}
+
+/* Whether it can be run is seen when its user is looked up (program.h). */
+static void check_token_program(struct config *c, struct service *s)
+{
+    static const char *const no_names[] = {NULL};
+    const char *where = config_where(c, s, "protocolTokenProgram");
+    char error[256];
+    if (s->login_token_program == NULL)
+        return;
+    if (!arguments_parse(&s->token_arguments, s->login_token_program, no_names, error,
+                         sizeof error)) {
+        config_error(c, where, "protocolTokenProgram: %s", error);
+        return;
+    }
+    const char *path = arguments_first(&s->token_arguments);
+    if (path == NULL || path[0] != '/')
+        config_error(c, where,
+                     "protocolTokenProgram: write the program with its whole path, /..., and its "
+                     "arguments behind it");
 }
 
 static void warn_of_public_file(struct config *c, const struct service *s, const char *option,
@@ -152,15 +178,15 @@ static void take_password(struct config *c, struct service *s)
 static void check_mechanism(struct config *c, const struct service *s, const char *name, size_t len)
 {
     const char *where = config_where(c, s, "protocolAuthentication");
-    bool has_token = s->login_token_file != NULL, for_tokens;
+    bool with_token = has_token(s), for_tokens;
     const char *known = sasl_find(name, len, &for_tokens);
     if (known == NULL)
         config_error(c, where,
                      "protocolAuthentication: \"%.*s\" is not known here: write some of %s",
-                     len < 64 ? (int)len : 64, name, sasl_mechanisms(has_token));
-    else if (for_tokens != has_token)
+                     len < 64 ? (int)len : 64, name, sasl_mechanisms(with_token));
+    else if (for_tokens != with_token)
         config_error(c, where, "protocolAuthentication: %s is for a %s: write some of %s", known,
-                     for_tokens ? "token" : "password", sasl_mechanisms(has_token));
+                     for_tokens ? "token" : "password", sasl_mechanisms(with_token));
 }
 
 /* Commas become blanks. */
@@ -186,6 +212,7 @@ void login_check(struct config *c, struct service *s)
         check_name(c, s);
         check_levels(c, s);
         check_secrets(c, s);
+        check_token_program(c, s);
         check_mechanisms(c, s);
         warn_of_public_file(c, s, "protocolPasswordFile", s->login_password_file);
         warn_of_public_file(c, s, "protocolTokenFile", s->login_token_file);
@@ -234,9 +261,9 @@ bool login_read(const struct config *c, const struct service *s, struct login **
     if (s->login_username == NULL)
         return true;
     struct login *l = memory_alloc(sizeof *l);
-    bool is_token = s->login_token_file != NULL;
-    *l = (struct login){.secret = read_secret(c, s, error, error_size)};
-    if (l->secret != NULL && (l->library = sasl_library_create()) == NULL)
+    bool is_token = has_token(s), is_there = s->login_token_program == NULL;
+    *l = (struct login){.secret = is_there ? read_secret(c, s, error, error_size) : NULL};
+    if ((l->secret != NULL || !is_there) && (l->library = sasl_library_create()) == NULL)
         snprintf(error, error_size, "[%s] GNU SASL cannot be used", s->name);
     if (l->library == NULL) {
         login_destroy(l);
@@ -244,7 +271,7 @@ bool login_read(const struct config *c, const struct service *s, struct login **
     }
     l->words = (struct sasl_login){
         .username = s->login_username,
-        .secret = secret_text(l->secret),
+        .secret = is_there ? secret_text(l->secret) : NULL,
         .is_token = is_token,
         .mechanisms = s->login_mechanisms != NULL ? s->login_mechanisms : sasl_mechanisms(is_token),
         .library = l->library};
@@ -263,6 +290,6 @@ void login_destroy(struct login *l)
 
 void login_share(struct login *l, bool with_children)
 {
-    if (l != NULL)
+    if (l != NULL && l->secret != NULL)
         secret_share(l->secret, with_children);
 }

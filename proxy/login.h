@@ -23,8 +23,8 @@ void login_forget_defaults(struct config *c);
 void login_finish(struct service *s);
 
 struct login {
-    struct sasl_login words; /* for a dialogue */
-    struct secret *secret;
+    struct sasl_login words; /* for a dialogue; its secret is NULL: each session asks for one */
+    struct secret *secret;   /* NULL: likewise (protocolTokenProgram) */
     struct sasl_library *library;
 };
 

@@ -72,7 +72,7 @@ static const struct option_row rows[] = {
      "its arguments, its own name first, quoted as in a shell; ${NAME} is a variable of the "
      "session"},
     {"execUser", OPTION_TEXT, SERVICE(exec_user), NULL, 0, 0, NULL,
-     "user it runs as (default: that of setuid)"},
+     "user that it, or protocolTokenProgram, runs as (default: that of setuid)"},
     {"failover", OPTION_CHOICE, SERVICE(failover), "prio", 0, 0, "prio rr",
      "order of backends: as written, or in turn"},
     {"identity", OPTION_CHOICE, SERVICE(identity), "none", 0, 0,
@@ -126,6 +126,9 @@ static const struct option_row rows[] = {
      "client: file whose one line is the password to log in with"},
     {"protocolTokenFile", OPTION_FILE, SERVICE(login_token_file), NULL, 0, 0, NULL,
      "client: file whose one line is an OAuth 2.0 access token to log in with"},
+    {"protocolTokenProgram", OPTION_TEXT, SERVICE(login_token_program), NULL, 0, 0, NULL,
+     "client: program that is run for each login and prints such a token, with its arguments, "
+     "quoted as in a shell"},
     {"protocolUsername", OPTION_TEXT, SERVICE(login_username), NULL, 0, 0, NULL,
      "client: log in to the server under this name, so that clients need not"},
     {"tlsLevel", OPTION_CHOICE, SERVICE(tls_level), "may", 0, 0,

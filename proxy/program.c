@@ -16,6 +16,7 @@ struct question {
     const char *user; /* NULL: */
     uid_t uid;
     bool change;
+    bool by_name; /* also of who we stay its name is asked for */
 };
 
 struct answer {
@@ -24,6 +25,7 @@ struct answer {
     gid_t gid;
     gid_t groups[PROGRAM_GROUPS_MAX];
     int n_groups;
+    char name[PROGRAM_NAME_MAX], home[PROGRAM_HOME_MAX];
     int error; /* why the program cannot be run by that user; 0: it can */
 };
 
@@ -43,12 +45,24 @@ static int try_access(const struct question *q, const struct answer *a)
     return access(q->path, X_OK) == 0 ? 0 : errno;
 }
 
+/* What does not fit is left out rather than cut. */
+static void note_names(struct answer *out, const struct passwd *pw)
+{
+    if (strlen(pw->pw_name) < sizeof out->name)
+        snprintf(out->name, sizeof out->name, "%s", pw->pw_name);
+    if (strlen(pw->pw_dir) < sizeof out->home)
+        snprintf(out->home, sizeof out->home, "%s", pw->pw_dir);
+}
+
 static void find(const void *ctx, void *result)
 {
     const struct question *q = ctx;
     struct answer *out = result;
     if (!q->change && q->user == NULL) { /* we stay who we are, known by name or not */
+        const struct passwd *self = q->by_name ? getpwuid(q->uid) : NULL;
         *out = (struct answer){.user_found = true, .uid = q->uid};
+        if (self != NULL)
+            note_names(out, self);
         out->error = try_access(q, out);
         return;
     }
@@ -56,13 +70,15 @@ static void find(const void *ctx, void *result)
     if (pw == NULL)
         return;
     *out = (struct answer){.user_found = true, .uid = pw->pw_uid, .gid = pw->pw_gid};
+    note_names(out, pw);
     out->n_groups = PROGRAM_GROUPS_MAX;
     out->too_many_groups = getgrouplist(pw->pw_name, pw->pw_gid, out->groups, &out->n_groups) < 0;
     if (!out->too_many_groups)
         out->error = try_access(q, out);
 }
 
-static const char *judge(const struct question *q, const struct answer *a, char *error, size_t size)
+static const char *judge(const struct question *q, const struct answer *a, const char *option,
+                         char *error, size_t size)
 {
     const char *user = q->user != NULL ? q->user : "this user";
     if (!a->user_found) {
@@ -90,17 +106,33 @@ static const char *judge(const struct question *q, const struct answer *a, char 
         return NULL;
     snprintf(error, size, "%s cannot be started by %s: %s", q->path,
              q->user != NULL ? q->user : "the user of setuid (see execUser)", strerror(a->error));
-    return "exec";
+    return option;
+}
+
+/* False: the service has none. */
+static bool choose(struct program *p, const struct service *s)
+{
+    *p = (struct program){.path = s->exec, .arguments = &s->exec_arguments};
+    if (s->login_token_program != NULL) {
+        p->path = arguments_first(&s->token_arguments);
+        p->arguments = &s->token_arguments;
+        p->purpose = PROGRAM_TOKEN;
+    }
+    return p->path != NULL;
 }
 
 const char *program_prepare(struct program *p, const struct service *s, const struct jail *jail,
                             char *error, size_t size)
 {
-    *p = (struct program){.path = s->exec, .arguments = &s->exec_arguments, .change = jail->root};
-    if (s->exec == NULL)
+    if (!choose(p, s))
         return NULL;
-    const struct question q = {
-        .path = s->exec, .user = s->exec_user, .uid = jail->uid, .change = jail->root};
+    bool is_token = p->purpose == PROGRAM_TOKEN;
+    p->change = jail->root;
+    const struct question q = {.path = p->path,
+                               .user = s->exec_user,
+                               .uid = jail->uid,
+                               .change = p->change,
+                               .by_name = is_token};
     struct answer found = {0};
     if (!lookup_apart(find, &q, &found, sizeof found)) {
         snprintf(error, size, "the user could not be looked up");
@@ -110,7 +142,9 @@ const char *program_prepare(struct program *p, const struct service *s, const st
     p->gid = found.gid;
     p->n_groups = found.n_groups;
     memcpy(p->groups, found.groups, sizeof p->groups);
-    return judge(&q, &found, error, size);
+    memcpy(p->name, found.name, sizeof p->name);
+    memcpy(p->home, found.home, sizeof p->home);
+    return judge(&q, &found, is_token ? "protocolTokenProgram" : "exec", error, size);
 }
 
 /* ---- behind the fork ---- */
@@ -132,11 +166,14 @@ static const char *change_user(const struct program *p)
 
 const char *program_become(const struct program *p, const struct session_facts *facts)
 {
-    const char *values[VARIABLES];
+    const char *values[VARIABLES] = {0};
     const char *failed = p->change ? change_user(p) : NULL;
     if (failed != NULL)
         return failed;
-    environment_values(facts, values);
-    execve(p->path, arguments_fill(p->arguments, values), environment_make(values));
+    if (p->purpose == PROGRAM_BACKEND)
+        environment_values(facts, values);
+    execve(p->path, arguments_fill(p->arguments, values),
+           p->purpose == PROGRAM_BACKEND ? environment_make(values)
+                                         : environment_make_user(p->name, p->home));
     return p->path;
 }

@@ -49,6 +49,12 @@ bool programs_prepare(struct generation *g, char *error, size_t error_size)
     return true;
 }
 
+/* Who is still asked for a token when nobody waits for it has nothing to bring to an end. */
+static unsigned end_seconds_of(const struct pool *p)
+{
+    return p->program.purpose == PROGRAM_TOKEN ? 1 : (unsigned)p->service->timeout_close;
+}
+
 /* What the spawner serves; `out` may be NULL. */
 static size_t collect(const struct generation *g, struct spawner_service *out)
 {
@@ -63,7 +69,7 @@ static size_t collect(const struct generation *g, struct spawner_service *out)
                                               .request_fd = p->spawn_fds[1],
                                               .may_relay = p->service->relay_as.count > 0,
                                               .limit = (size_t)p->service->max_connections,
-                                              .end_seconds = (unsigned)p->service->timeout_close};
+                                              .end_seconds = end_seconds_of(p)};
         n++;
     }
     return n;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * The master's side of the spawner: one for each generation that has a service with `exec`.
+ * The master's side of the spawner: one for each generation that has a service with a program.
  */
 #ifndef PROXY_PROGRAMS_H
 #define PROXY_PROGRAMS_H

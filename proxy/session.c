@@ -21,6 +21,7 @@
 #include "proxy/pace.h"
 #include "proxy/pump.h"
 #include "proxy/ruling.h"
+#include "proxy/token.h"
 #include "proxy/transport.h"
 #include "proxy/upstream.h"
 #include "proxy/waypoint.h"
@@ -49,6 +50,8 @@ struct session {
     struct tls *tls;                 /* the client's */
     struct client_standing standing; /* what its certificate has come to */
     struct upstream upstream;        /* client = yes: TLS of the server */
+    struct sasl_login login;         /* as whom we log in there, for dialogue.login */
+    struct secret *token;            /* its secret, if a program has told it; NULL */
     struct policy policy;
     struct dialogue dialogue;
     struct ruling ruling;
@@ -389,6 +392,52 @@ static bool begins_with_tls(const struct session *s)
         return client_begins_with_tls(s);
     }
     return false;
+}
+
+/* ---- a token ---- */
+
+static void drop_token(struct session *s)
+{
+    if (s->token == NULL)
+        return;
+    secret_destroy(s->token);
+    s->token = NULL;
+    s->login.secret = NULL;
+}
+
+static bool is_stopping(const struct session *s)
+{
+    struct pollfd nothing[1];
+    return wire_poll(nothing, 0, s->pool->cancel_fd, wire_now()) == WIRE_CANCELLED;
+}
+
+static bool dialogue_take_secret(struct dialogue *d)
+{
+    static const char remedy[] =
+        "run it by hand as its user (execUser) and without a terminal: it must print the token as "
+        "its only line, and end with status 0";
+    struct session *s = d->session;
+    char why[160];
+    struct token_request r = {.request_fd = s->pool->spawn_fds[0],
+                              .facts = &s->facts,
+                              .deadline = wire_deadline((unsigned)s->pool->service->timeout_busy),
+                              .cancel_fd = s->pool->cancel_fd};
+    if (r.deadline > d->pretls_deadline)
+        r.deadline = d->pretls_deadline;
+    drop_token(s);
+    s->token = token_fetch(&r, why, sizeof why);
+    if (s->token == NULL) {
+        snprintf(d->reason, sizeof d->reason, "no token: protocolTokenProgram %s", why);
+        d->remedy = is_stopping(s) ? NULL : remedy;
+        return false;
+    }
+    s->login.secret = secret_text(s->token);
+    return true;
+}
+
+static void dialogue_drop_secret(struct dialogue *d)
+{
+    drop_token(d->session);
 }
 
 /* ---- the acts ---- */
@@ -865,14 +914,18 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
         .hello = dialogue_hello,
         .step = "beginning",
         .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
-        .login = pool->login != NULL ? &pool->login->words : NULL,
+        .login = pool->login != NULL ? &s.login : NULL,
         .clock = time,
         .tls_ready = dialogue_tls_ready,
         .start_tls = dialogue_start_tls,
         .secure = dialogue_secure,
         .renew_backend = dialogue_renew_backend,
+        .take_secret = dialogue_take_secret,
+        .drop_secret = dialogue_drop_secret,
         .session = &s,
     };
+    if (pool->login != NULL)
+        s.login = pool->login->words;
     s.ruling = (struct ruling){.rules = &pool->service->rules, .common = &s.policy};
     s.log_level = log_level();
     memory_set_last_words(last_words, &s);
@@ -886,6 +939,7 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
     log_set_level(s.log_level);
     tls_destroy(s.tls);
     upstream_drop(&s.upstream);
+    drop_token(&s);
     wire_finish(&s.client);
     wire_finish(&s.backend);
 }

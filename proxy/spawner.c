@@ -86,12 +86,14 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Descriptors 0 and 1 are the session, 2 is nothing; all others close by themselves. */
-static bool arrange_descriptors(int program_fd)
+/* Descriptors 0 and 1 are the session, 2 is nothing; all others close by themselves. Who tells a
+ * token is asked nothing. */
+static bool arrange_descriptors(int program_fd, enum program_purpose purpose)
 {
     int nothing_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int input_fd = purpose == PROGRAM_TOKEN ? nothing_fd : program_fd;
     return nothing_fd >= 0 && fcntl(program_fd, F_SETFL, 0) == 0 &&
-           dup2(program_fd, STDIN_FILENO) >= 0 && dup2(program_fd, STDOUT_FILENO) >= 0 &&
+           dup2(input_fd, STDIN_FILENO) >= 0 && dup2(program_fd, STDOUT_FILENO) >= 0 &&
            dup2(nothing_fd, STDERR_FILENO) >= 0;
 }
 
@@ -101,9 +103,9 @@ _Noreturn static void become_program(const struct spawner *s, const struct progr
 {
     struct failure f = {.step = "preparing it"};
     reset_signals();
-    umask(022);
+    umask(program->purpose == PROGRAM_TOKEN ? 077 : 022); /* it may keep tokens in files */
     if (setsid() >= 0 && chdir("/") == 0 && setrlimit(RLIMIT_NOFILE, &s->files) == 0 &&
-        arrange_descriptors(program_fd))
+        arrange_descriptors(program_fd, program->purpose))
         f.step = program_become(program, facts);
     f.error = errno;
     if (write(status_fd, &f, sizeof f) < 0)
@@ -370,9 +372,20 @@ static void tell_end(const struct running *r, const siginfo_t *how)
         log_info("%s the program ended with status 0", head);
 }
 
+/* The worker waits for it, if it is still there. */
+static void tell_worker(const struct running *r, const siginfo_t *how)
+{
+    bool by_itself = how->si_code == CLD_EXITED;
+    const struct spawn_ending ending = {.status = by_itself ? how->si_status : -1,
+                                        .signal = by_itself ? 0 : how->si_status};
+    if (r->line_fd >= 0 && r->service->program->purpose == PROGRAM_TOKEN)
+        (void)send(r->line_fd, &ending, sizeof ending, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void bury(struct spawner *s, struct running *r, const siginfo_t *how)
 {
     tell_end(r, how);
+    tell_worker(r, how);
     /* While it is not yet reaped, the number of its group cannot be anybody else's. */
     if (r->phase == PHASE_TOLD || r->phase == PHASE_KILLED)
         (void)kill(-r->pid, SIGKILL);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: ISC
  *
- * The spawner: the process that starts a program for a session of a service with `exec`, because
- * a worker has neither files nor the right to become another user. It keeps the rights of the
- * master, so it believes little: a worker says who its client is, and nothing else.
+ * The spawner: the process that starts a program for a session, a backend (`exec`) or one that
+ * tells a token (`protocolTokenProgram`), because a worker has neither files nor the right to
+ * become another user. It keeps the rights of the master, so it believes little: a worker says who
+ * its client is, and nothing else.
  *
  * A request is one message on a socket that all workers of a service share with the spawner; the
- * socket tells which service asks. The message carries two descriptors: the program's end of a
- * stream socket pair, and the spawner's end of the session's line. On the line the spawner
- * answers, once; later, the line's end tells it that the session is over, however it ended.
+ * socket tells which service asks, and so which program, and what for. The message carries two
+ * descriptors: the program's end of a stream socket pair, and the spawner's end of the session's
+ * line. On the line the spawner answers, once; later, the line's end tells it that the session is
+ * over, however it ended. Of a program that tells a token it says on the line as well how it ended:
+ * what was printed by one that failed is no token.
  */
 #ifndef PROXY_SPAWNER_H
 #define PROXY_SPAWNER_H
@@ -31,7 +34,13 @@ struct spawn_answer {
     int32_t error; /* 0: the program runs; else an errno: it could not be started */
 };
 
-/* One service with `exec`. Everything is borrowed. */
+/* The second one, of PROGRAM_TOKEN, when it has ended; everything it printed is in its stream. */
+struct spawn_ending {
+    int32_t status; /* of exit(3); -1: */
+    int32_t signal; /* that ended it; else 0 */
+};
+
+/* One service with a program. Everything is borrowed. */
 struct spawner_service {
     const char *name;
     const struct program *program;

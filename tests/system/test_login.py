@@ -384,6 +384,285 @@ def test_nobody_but_workers_of_the_service_has_the_password(tmp_path, pki, kind)
             assert has == {"in": False, "out": True, "keeper": False}
 
 
+# -- a program that tells a token
+
+# What stands in the file beside it is what it does; each start is a line in another.
+TELLER = r'''#!/bin/sh
+cd {directory}
+echo "$*" >> starts
+. ./act
+'''
+
+
+class Teller:
+    """A program for protocolTokenProgram, in a directory of its own."""
+
+    def __init__(self, directory):
+        self.directory = directory / "teller"
+        self.directory.mkdir()
+        self.directory.chmod(0o777)
+        self.path = self.directory / "teller"
+        self.path.write_text(TELLER.format(directory=self.directory))
+        self.path.chmod(0o755)
+        self.act(f"echo '{TOKEN}'")
+
+    def act(self, script):
+        fresh = self.directory / "act.new"
+        fresh.write_text(script + "\n")
+        fresh.chmod(0o644)
+        fresh.rename(self.directory / "act")
+
+    def starts(self):
+        path = self.directory / "starts"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def teller(public_dir):
+    return Teller(public_dir)
+
+
+@pytest.fixture
+def ask(dial, teller):
+    """ask(server, **options): as dial, with the token told by a program."""
+    def start(server, words="", **options):
+        return dial(server, f"{teller.path} {words}", "protocolTokenProgram", **options)
+    return start
+
+
+@pytest.mark.parametrize("mechanism", TOKENS)
+def test_program_tells_the_token(ask, teller, pki, mechanism):
+    with server(pki, mechanism, token=True) as it:
+        proxy = ask(it, "'two words' \"and \\\" one\"  three")
+        send(proxy)
+        assert it.ended().events["login"] == mechanism
+    assert teller.starts() == ['two words and " one three']
+    assert proxy.summary()["login"] == mechanism and proxy.summary()["accepted"] == "1"
+
+
+def test_program_is_asked_anew_for_each_session(ask, teller, pki):
+    with server(pki, "XOAUTH2", token=True) as it:
+        proxy = ask(it, connectionsPerWorker=10)
+        for number in range(3):
+            it.secret_text = f"token-{number}".encode()
+            teller.act(f"echo token-{number}")
+            send(proxy)
+            assert it.ended(number).events["login"] == "XOAUTH2"
+        assert len(teller.starts()) == 3
+    assert proxy.count_log("token-") == 0
+
+
+def test_program_is_asked_only_when_its_token_will_be_said(ask, teller, pki):
+    with server(pki, "PLAIN LOGIN") as it:
+        assert "offers none of the mechanisms that are wanted" in refused(ask(it))
+    with SaslServer(pki.expired, "XOAUTH2", user=USER, secret=TOKEN) as it:
+        with Client(ask(it).address) as client:
+            assert client.greeting.code == 421
+        assert b"AUTH" not in it.ended().received
+    assert teller.starts() == []
+
+
+def test_token_of_the_longest_length_and_one_byte_more(ask, teller, pki):
+    token = "t" * 8192
+    with SaslServer(pki.ecdsa, "XOAUTH2", user=USER, secret=token) as it:
+        proxy = ask(it)
+        teller.act(f"printf '%s\\r\\n' {token}")
+        send(proxy)
+        assert it.ended().events["login"] == "XOAUTH2"
+        teller.act(f"echo {token}t")
+        assert refused(proxy, 2) == ("no token: protocolTokenProgram has an output that holds more "
+                                     "than 8192 bytes")
+    assert "tttttt" not in proxy.log
+
+
+def test_what_the_program_leaves_behind_is_not_waited_for(ask, teller, pki):
+    teller.act(f"sleep 300 & echo $! > left; echo '{TOKEN}'")
+    with server(pki, "XOAUTH2", token=True) as it:
+        proxy = ask(it)
+        send(proxy)
+    left = int((teller.directory / "left").read_text())
+    assert left in ehlock.processes(), "and let be"
+    os.kill(left, 9)
+    assert proxy.summary()["login"] == "XOAUTH2"
+
+
+def children_of_spawner(proxy):
+    spawners = proxy._titled("spawner")
+    return [pid for pid, (parent, _) in ehlock.processes().items() if parent in spawners]
+
+
+SAYS = f"echo '{TOKEN}'"
+
+
+@pytest.mark.parametrize("act, why", [
+    (f"{SAYS}; exit 3", "ended with status 3"),
+    (f"{SAYS}; kill -USR1 $$", "was ended by signal 10"),
+    ("exit 0", "has an output that holds nothing, where one line should be"),
+    (f"echo; {SAYS}", "has an output that has more than one line"),
+    (f"{SAYS}; {SAYS}", "has an output that has more than one line"),
+    (f"echo 'Bearer {TOKEN}'", "has an output that has blanks in its line: an access token has none"),
+    (f"printf '{TOKEN}\\0\\n'", "has an output that has control characters in its line"),
+    (f"yes '{TOKEN}'", "has an output that holds more than 8192 bytes"),
+    (f"{SAYS}; exec sleep 300", "did not end in time (TIMEOUTbusy, TIMEOUTpretls)"),
+    ("exec cat", "has an output that holds nothing, where one line should be"),   # it has no input
+])
+def test_without_a_token_the_client_comes_back(ask, teller, pki, act, why):
+    teller.act(act)
+    with server(pki, "XOAUTH2", token=True) as it:
+        proxy = ask(it, TIMEOUTbusy=1)
+        assert refused(proxy) == f"no token: protocolTokenProgram {why}"
+        session = it.ended()
+        assert b"AUTH" not in session.received and session.commands[-1] == b"QUIT"
+        proxy.wait_log(rf"is not served: no token: .*{re.escape(why)}; run it by hand as its user")
+        summary = proxy.summary()
+        assert (summary["outcome"], summary["step"]) == ("refused", "taking a token to log in with")
+        teller.act(SAYS)
+        send(proxy)
+        assert proxy.summary(2)["login"] == "XOAUTH2"
+    net.wait_until(lambda: not children_of_spawner(proxy), "the program is ended")
+
+
+def test_program_has_no_longer_than_the_whole_beginning_of_a_session(ask, teller, pki):
+    teller.act("exec sleep 300")
+    with server(pki, "XOAUTH2", token=True) as it:
+        assert refused(ask(it, TIMEOUTpretls=3)).endswith("did not end in time (TIMEOUTbusy, "
+                                                          "TIMEOUTpretls)")
+
+
+@pytest.mark.parametrize("echo", [lambda line: line, lambda line: b"no " + TOKEN.encode()])
+def test_reply_that_repeats_the_token_of_a_program_is_not_logged(ask, teller, pki, echo):
+    replies = {"AUTH": lambda session, line: b"535 5.7.8 bad: " + echo(line) + b"\r\n"}
+    with server(pki, "XOAUTH2", token=True, replies=replies) as it:
+        assert refused(ask(it)) == "login by XOAUTH2 was refused: 535, and words that repeat ours"
+
+
+def test_program_that_disappears_is_told(ask, teller, pki):
+    with server(pki, "XOAUTH2", token=True) as it:
+        proxy = ask(it)
+        teller.path.unlink()
+        assert refused(proxy) == ("no token: protocolTokenProgram could not be started: No such "
+                                  "file or directory")
+        proxy.wait_log("the program could not be started: /.*/teller: No such file")
+
+
+def test_killed_spawner_costs_the_sessions_that_wait_for_it(ask, teller, pki):
+    teller.act("exec sleep 300")
+    with server(pki, "XOAUTH2", token=True) as it:
+        proxy = ask(it)
+        with net.connect(proxy.address) as sock:
+            left = net.wait_until(lambda: children_of_spawner(proxy), "the program runs")
+            os.kill(proxy._titled("spawner")[0], 9)
+            assert b"421 4.7.0 " in sock.recv(1000)
+        os.kill(left[0], 9)
+        assert "nobody knows how it ended" in proxy.summary()["reason"]
+        teller.act(SAYS)
+        proxy.wait_log("the spawner died")
+        net.wait_until(lambda: proxy._titled("spawner"), "another spawner")
+        send(proxy)
+
+
+def test_stop_does_not_wait_for_the_program(ask, teller, pki):
+    teller.act("exec sleep 300")
+    with server(pki, "XOAUTH2", token=True) as it:
+        proxy = ask(it)
+        with net.connect(proxy.address) as sock:
+            left = net.wait_until(lambda: children_of_spawner(proxy), "the program runs")
+            proxy.stop()
+            assert sock.recv(1000).startswith(b"421 4.7.0 ")
+        assert left[0] not in ehlock.processes()
+    assert proxy.summary()["reason"].endswith("was not waited for: ehlock is stopping")
+    assert proxy.count_log("is not served") == 0
+
+
+def test_program_sees_a_clean_world(ask, teller, pki):
+    teller.act("{ tr '\\0' '\\n' < /proc/self/environ; umask; pwd; readlink /proc/self/fd/*; } > world;"
+               f" {SAYS}")
+    with server(pki, "XOAUTH2", token=True) as it:
+        proxy = ask(it, execUser="games" if os.geteuid() == 0 else None)
+        send(proxy)
+    world = (teller.directory / "world").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in world if "=" in line)
+    for of_a_shell in ("PWD", "OLDPWD", "SHLVL", "_"):
+        variables.pop(of_a_shell, None)
+    assert variables.pop("PATH") == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    if os.geteuid() == 0:
+        assert variables == {"HOME": "/usr/games", "USER": "games", "LOGNAME": "games"}
+    else:
+        assert set(variables) <= {"HOME", "USER", "LOGNAME"}
+    rest = [line for line in world if "=" not in line]
+    assert rest[0] == "0077"
+    assert not [line for line in rest[2:] if not line.startswith(("/dev/null", "/proc/", str(teller.directory)))
+                and not line.startswith(("pipe:", "socket:"))], rest
+    assert rest[2] == "/dev/null", "its standard input"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change identities")
+def test_program_has_a_user_of_its_own_who_alone_can_read_what_it_needs(ask, teller, pki):
+    refresh = teller.directory / "refresh"
+    refresh.write_text(TOKEN)
+    os.chown(refresh, 5, 60)    # games
+    refresh.chmod(0o400)
+    teller.act("id -un > who; cat refresh")
+    with server(pki, "XOAUTH2", token=True) as it:
+        send(ask(it, execUser="games"))
+        assert (teller.directory / "who").read_text() == "games\n"
+        (teller.directory / "who").unlink()
+        assert refused(ask(it)) == "no token: protocolTokenProgram ended with status 1"
+        assert (teller.directory / "who").read_text() == "nobody\n"
+
+
+def test_reload_takes_another_program(ask, teller, pki):
+    with server(pki, "XOAUTH2", token=True) as it:
+        proxy = ask(it, "old")
+        send(proxy)
+        assert "reloaded" in proxy.reload(proxy.text.replace("teller old", "teller new"))
+        send(proxy)
+        assert teller.starts() == ["old", "new"]
+        said = proxy.reload(proxy.text.replace("teller new", "none new"))
+        assert "not reloaded" in said
+        send(proxy)
+        assert teller.starts() == ["old", "new", "new"]
+
+
+@pytest.mark.parametrize("act, good", [(SAYS, True), ("exit 1", False)])
+def test_process_for_one_session_asks_a_program(tmp_path, teller, pki, act, good):
+    teller.act(act)
+    with server(pki, "XOAUTH2", token=True) as it:
+        config = tmp_path / "c.conf"
+        config.write_text(global_part() + section(
+            "out", client=True, protocol="smtp", connect=f"localhost:{it.address[1]}",
+            CAfile=pki.ca, protocolUsername=USER, protocolTokenProgram=teller.path))
+        with Single(config, "out") as single:
+            client = Client.over(single.sock)
+            assert client.greeting.code == (220 if good else 421)
+            if good:
+                client.ehlo()
+                client.quit()
+            client.close()
+            status, log = single.wait()
+    assert status == 0 and f"login={'XOAUTH2' if good else 'none'}" in log, log
+    assert TOKEN not in log and ("ended with status 1; run it by hand" in log) != good
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to look into processes")
+def test_token_is_wiped_after_the_login(ask, teller, pki):
+    marker = "hunter-" + os.urandom(8).hex()
+    said = base64.b64encode(f"user={USER}\1auth=Bearer {marker}\1\1".encode())
+    teller.act(f"echo {marker}")
+    with SaslServer(pki.ecdsa, "XOAUTH2", user=USER, secret=marker) as it:
+        proxy = ask(it, connectionsPerWorker=10)
+        worker = net.wait_until(lambda: proxy.workers(), "a worker")[0]
+        with Client(proxy.address) as client:
+            assert client.greeting.code == 220
+            everybody = [proxy.pid, *proxy.descendants()]
+            assert worker in everybody and len(everybody) >= 4
+            for words in (marker.encode(), said[:len(said) - 8]):
+                assert [pid for pid in everybody if has_in_memory(pid, words)] == []
+            client.ehlo()
+            client.quit()
+        assert it.ended().events["login"] == "XOAUTH2"
+
+
 # -- the configuration
 
 BASE = {"accept": "127.0.0.1:2587", "connect": "localhost:587", "client": True,
@@ -415,6 +694,32 @@ def test_what_makes_no_sense_is_an_error_with_line_and_remedy(tmp_path, blamed, 
     status, said, lines = check(tmp_path, **options)
     assert status == 78 and words in said, said
     assert f"c.conf:{lines[blamed]}: " in said, said
+
+
+@pytest.mark.parametrize("blamed, options, words", [
+    ("protocolTokenProgram", {"protocolTokenProgram": "/nonexistent x"},
+     "/nonexistent cannot be started by the user of setuid (see execUser): No such file or directory"),
+    ("protocolTokenProgram", {"protocolTokenProgram": "/etc/passwd"}, "Permission denied"),
+    ("protocolTokenProgram", {"protocolTokenProgram": "/etc"}, "Is a directory"),
+    ("protocolTokenProgram", {"protocolTokenProgram": "bin/true"}, "with its whole path, /..."),
+    ("execUser", {"protocolTokenProgram": "/bin/true", "execUser": "no-such-user"},
+     'there is no user "no-such-user"'),
+])
+def test_program_that_cannot_be_run_is_an_error_with_its_line(tmp_path, blamed, options, words):
+    status, said, lines = check(tmp_path, **options)
+    assert status == 78 and words in said, said
+    assert f"c.conf:{lines[blamed]}: {blamed}: " in said, said
+
+
+def test_program_that_can_be_run_is_shown_as_it_was_written(tmp_path):
+    program = "/bin/echo 'a b' \"c\""
+    status, said, _ = check(tmp_path, protocolTokenProgram=program)
+    assert status == 0, said
+    status, said, _ = check(tmp_path, ["--show-config"], protocolTokenProgram=program)
+    assert status == 0 and f"protocolTokenProgram = {program}\n" in said
+    (tmp_path / "shown.conf").write_text(said)
+    again = ehlock.run("--check", tmp_path / "shown.conf")
+    assert again.returncode == 0, again.stderr
 
 
 def test_file_that_everybody_can_read_is_warned_of(tmp_path):

@@ -125,11 +125,37 @@ static void test_use_is_known(void **state)
     arguments_finish(&a);
 }
 
+static const struct first_case {
+    const char *name, *text, *want;
+} first_cases[] = {
+    {"one word", "/bin/true", "/bin/true"},
+    {"several", "/bin/true a b", "/bin/true"},
+    {"quotes", "'/opt/my 'program\\ x a", "/opt/my program x"},
+    {"a value in it", "/bin/${IP} a", NULL},
+    {"a value alone", "${IP}", NULL},
+    {"the empty word", "'' a", NULL},
+};
+
+static void test_first(void **state)
+{
+    const struct first_case *c = *state;
+    struct argument_list a;
+    char error[128];
+    assert_true(arguments_parse(&a, c->text, names, error, sizeof error));
+    const char *first = arguments_first(&a);
+    assert_int_equal(first != NULL, c->want != NULL);
+    if (c->want != NULL)
+        assert_string_equal(first, c->want);
+    arguments_finish(&a);
+    assert_null(arguments_first(&a));
+}
+
 int main(void)
 {
     static struct unit u;
     UNIT_ADD_TABLE(&u, test_good, good_cases);
     UNIT_ADD_TABLE(&u, test_bad, bad_cases);
+    UNIT_ADD_TABLE(&u, test_first, first_cases);
     unit_add(&u, "single word is kept as it is", test_single_word_is_kept_as_it_is, NULL);
     unit_add(&u, "use is known", test_use_is_known, NULL);
     return unit_run(&u, "arguments");

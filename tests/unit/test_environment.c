@@ -236,12 +236,29 @@ static void test_wrong(void **state)
     assert_non_null(session_facts_wrong(&f));
 }
 
+static void test_environment_of_a_user(void **state)
+{
+    (void)state;
+    char **env = environment_make_user("joe", "/home/joe");
+    assert_seen(env, "HOME", "/home/joe");
+    assert_seen(env, "LOGNAME", "joe");
+    assert_seen(env, "USER", "joe");
+    assert_string_not_equal(seen(env, "PATH"), "");
+    assert_null(env[4]);
+    arguments_release(env);
+    env = environment_make_user("", "");
+    assert_int_equal(strncmp(env[0], "PATH=", 5), 0);
+    assert_null(env[1]);
+    arguments_release(env);
+}
+
 int main(void)
 {
     static struct unit u;
     unit_add(&u, "ipv4 in clear", test_ipv4_in_clear, NULL);
     unit_add(&u, "ipv6 and mapped ipv4", test_ipv6_and_mapped_ipv4, NULL);
     unit_add(&u, "unix socket has no address", test_unix_socket_has_no_address, NULL);
+    unit_add(&u, "environment of a user", test_environment_of_a_user, NULL);
     UNIT_ADD_TABLE(&u, test_tls, tls_cases);
     UNIT_ADD_TABLE(&u, test_client, client_cases);
     UNIT_ADD_TABLE(&u, test_wrong, wrong_cases);

@@ -14,6 +14,7 @@
 
 #include "proxy/backend.h"
 #include "proxy/spawner.h"
+#include "proxy/token.h"
 
 enum { DEADLINE_MS = 20000, FDS_MAX = 5 };
 
@@ -22,18 +23,31 @@ struct stage {
     int request_fd, stop_fd; /* our ends */
 };
 
-static void serve(const char *path, size_t limit, int request_fd, int stop_fd)
+/* What is spawned: a program without arguments, or words of which the first is one. */
+struct act {
+    const char *path, *words; /* one of them */
+    enum program_purpose purpose;
+    size_t limit;
+};
+
+static void serve(const struct act *act, int request_fd, int stop_fd)
 {
+    static const char *const no_names[] = {NULL};
     struct argument_list arguments;
-    arguments_set(&arguments, path);
-    const struct program program = {.path = path, .arguments = &arguments};
+    char error[100];
+    if (act->path != NULL)
+        arguments_set(&arguments, act->path);
+    else if (!arguments_parse(&arguments, act->words, no_names, error, sizeof error))
+        _exit(1);
+    const struct program program = {
+        .path = arguments_first(&arguments), .arguments = &arguments, .purpose = act->purpose};
     const struct spawner_service service = {
-        .name = "test", .program = &program, .request_fd = request_fd, .limit = limit};
+        .name = "test", .program = &program, .request_fd = request_fd, .limit = act->limit};
     spawner_serve(&service, 1, stop_fd, false);
     arguments_finish(&arguments);
 }
 
-static void raise_stage(struct stage *g, const char *path, size_t limit)
+static void raise_stage_for(struct stage *g, const struct act *act)
 {
     int request[2], stop[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, request), 0);
@@ -43,13 +57,19 @@ static void raise_stage(struct stage *g, const char *path, size_t limit)
     if (g->spawner == 0) {
         close(stop[1]);
         close(request[0]);
-        serve(path, limit, request[1], stop[0]);
+        serve(act, request[1], stop[0]);
         _exit(0);
     }
     close(request[1]);
     close(stop[0]);
     g->request_fd = request[0];
     g->stop_fd = stop[1];
+}
+
+static void raise_stage(struct stage *g, const char *path, size_t limit)
+{
+    const struct act act = {.path = path, .limit = limit};
+    raise_stage_for(g, &act);
 }
 
 /* It ends by itself, and in order. */
@@ -297,6 +317,76 @@ static void test_no_spawner(void **state)
     close(request[0]);
 }
 
+/* ---- tokens ---- */
+
+static const struct token_case {
+    const char *name, *words, *want, *why; /* one of these two */
+} token_cases[] = {
+    {"a line", "/bin/echo token", "token", NULL},
+    {"no line end", "/bin/sh -c 'printf token'", "token", NULL},
+    {"in pieces", "/bin/sh -c 'printf to; sleep 0.1; printf ken'", "token", NULL},
+    {"output closed, and then the end", "/bin/sh -c 'echo token; exec >&-; sleep 0.1'", "token",
+     NULL},
+    {"something left behind", "/bin/sh -c 'sleep 30 & echo token'", "token", NULL},
+    {"no input", "/bin/cat", NULL, "has an output that holds nothing, where one line should be"},
+    {"status", "/bin/sh -c 'echo token; exit 75'", NULL, "ended with status 75"},
+    {"status after the end of output", "/bin/sh -c 'echo token; exec >&-; sleep 0.1; exit 1'", NULL,
+     "ended with status 1"},
+    {"signal", "/bin/sh -c 'echo token; kill -9 $$'", NULL, "was ended by signal 9"},
+    {"nothing", "/bin/true", NULL, "has an output that holds nothing, where one line should be"},
+    {"blanks", "/bin/echo a b", NULL,
+     "has an output that has blanks in its line: an access token has none"},
+    {"two lines", "/bin/sh -c 'echo a; echo b'", NULL, "has an output that has more than one line"},
+    {"no end", "/usr/bin/yes", NULL, "has an output that holds more than 8192 bytes"},
+    {"no program", "/nonexistent/program", NULL, "could not be started: No such file or directory"},
+    {"too slow", "/bin/sleep 300", NULL, "did not end in time (TIMEOUTbusy, TIMEOUTpretls)"},
+};
+
+static void test_token(void **state)
+{
+    const struct token_case *c = *state;
+    const struct act act = {.words = c->words, .purpose = PROGRAM_TOKEN, .limit = 1};
+    struct session_facts facts;
+    struct stage g;
+    char error[200] = "";
+    set_facts(&facts);
+    raise_stage_for(&g, &act);
+    const struct token_request r = {.request_fd = g.request_fd,
+                                    .facts = &facts,
+                                    .deadline = wire_deadline(strstr(c->name, "slow") ? 1 : 20),
+                                    .cancel_fd = -1};
+    struct secret *token = token_fetch(&r, error, sizeof error);
+    if (token != NULL && c->want != NULL)
+        assert_string_equal(secret_text(token), c->want);
+    if (c->want == NULL)
+        assert_string_equal(error, c->why);
+    assert_int_equal(token != NULL, c->want != NULL);
+    secret_destroy(token);
+    strike_stage(&g); /* and the program with it */
+}
+
+static void test_token_is_not_waited_for(void **state)
+{
+    const struct act act = {.words = "/bin/sleep 300", .purpose = PROGRAM_TOKEN, .limit = 1};
+    struct session_facts facts;
+    struct stage g;
+    char error[200] = "";
+    int cancel[2];
+    (void)state;
+    set_facts(&facts);
+    raise_stage_for(&g, &act);
+    assert_int_equal(pipe2(cancel, O_CLOEXEC), 0);
+    close(cancel[1]);
+    const struct token_request r = {.request_fd = g.request_fd,
+                                    .facts = &facts,
+                                    .deadline = wire_deadline(20),
+                                    .cancel_fd = cancel[0]};
+    assert_null(token_fetch(&r, error, sizeof error));
+    assert_string_equal(error, "was not waited for: ehlock is stopping");
+    close(cancel[0]);
+    strike_stage(&g);
+}
+
 int main(void)
 {
     static struct unit u;
@@ -304,5 +394,7 @@ int main(void)
     unit_add(&u, "program that is not there is told", test_program_that_is_not_there_is_told, NULL);
     unit_add(&u, "at the limit a request waits", test_limit, NULL);
     unit_add(&u, "no spawner", test_no_spawner, NULL);
+    UNIT_ADD_TABLE(&u, test_token, token_cases);
+    unit_add(&u, "token is not waited for", test_token_is_not_waited_for, NULL);
     return unit_run(&u, "spawner");
 }
