@@ -28,6 +28,8 @@
 #include "certs/keeper.h"
 #include "certs/remotekey.h"
 #include "proxy/session.h"
+#include "proxy/spawner.h"
+#include "proxy/token.h"
 
 void __wrap_session_run(struct pool *pool, int fd, const struct address *client,
                         const char *refusal);
@@ -37,6 +39,7 @@ void __real_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused,
 /* Where the attack happens, and its number. */
 struct target {
     int request_fd; /* to the keeper; -1 inside of it */
+    int spawn_fd;   /* to the spawner; -1: there is none */
     long number;
 };
 
@@ -302,6 +305,113 @@ static long ask_ten_thousand_times(const struct target *t)
     return 0;
 }
 
+/* ---- attacks on the spawner ---- */
+
+static struct session_facts nobody(void)
+{
+    struct session_facts f;
+    memset(&f, 0, sizeof f);
+    return f;
+}
+
+/* Succeeds when it is told the token with that number. */
+static long take_token_as(const struct target *t, const struct session_facts *facts)
+{
+    const struct token_request r = {
+        .request_fd = t->spawn_fd, .facts = facts, .deadline = wire_deadline(10), .cancel_fd = -1};
+    char want[32], error[200];
+    struct secret *token = t->spawn_fd >= 0 ? token_fetch(&r, error, sizeof error) : NULL;
+    errno = 0;
+    if (token == NULL)
+        return -1;
+    snprintf(want, sizeof want, "token-%ld", t->number);
+    bool is_it = strcmp(secret_text(token), want) == 0;
+    secret_destroy(token);
+    return is_it ? 0 : -1;
+}
+
+static long take_token(const struct target *t)
+{
+    const struct session_facts facts = nobody();
+    return take_token_as(t, &facts);
+}
+
+/* What it is told of a client might change what it does. */
+static long take_token_as_somebody(const struct target *t)
+{
+    struct session_facts facts = nobody();
+    strcpy(facts.remote_ip, "192.0.2.77");
+    strcpy(facts.remote_port, "25");
+    strcpy(facts.tls_protocol, "TLSv1.3");
+    strcpy(facts.server_name, "take-another-token.example.org");
+    return take_token_as(t, &facts);
+}
+
+/* A request that is sent as it is; succeeds when a program is started for it. */
+static long spawn(const struct target *t, const struct spawn_request *request, int program_fd)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(2 * sizeof(int))];
+    } control = {0};
+    struct iovec iov = {(void *)request, sizeof *request};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.space,
+                         .msg_controllen = sizeof control.space};
+    struct spawn_answer answer = {.error = -1};
+    int line[2];
+    if (program_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, line) != 0)
+        return -1;
+    const int fds[2] = {program_fd, line[1]};
+    control.header = (struct cmsghdr){
+        .cmsg_len = CMSG_LEN(sizeof fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), fds, sizeof fds);
+    ssize_t n = sendmsg(t->spawn_fd, &msg, MSG_NOSIGNAL);
+    close(line[1]);
+    if (n > 0)
+        n = recv(line[0], &answer, sizeof answer, 0);
+    close(line[0]);
+    errno = 0;
+    return n == sizeof answer && answer.error == 0 ? 0 : -1;
+}
+
+static long spawn_with(const struct target *t, uint32_t type, const char *server_name)
+{
+    struct spawn_request request;
+    int stream[2];
+    memset(&request, 0, sizeof request);
+    request.type = type;
+    strcpy(request.facts.server_name, server_name);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, stream) != 0)
+        return -1;
+    return spawn(t, &request, stream[1]);
+}
+
+static long spawn_honestly(const struct target *t)
+{
+    return spawn_with(t, SPAWN_PROGRAM, "");
+}
+
+static long spawn_another_type(const struct target *t)
+{
+    return spawn_with(t, SPAWN_PROGRAM + 1, "");
+}
+
+static long spawn_with_an_option(const struct target *t)
+{
+    return spawn_with(t, SPAWN_PROGRAM, "--print-refresh-token");
+}
+
+/* The token would go over the network. */
+static long spawn_on_tcp(const struct target *t)
+{
+    struct spawn_request request;
+    memset(&request, 0, sizeof request);
+    request.type = SPAWN_PROGRAM;
+    return spawn(t, &request, socket(AF_INET, SOCK_STREAM, 0));
+}
+
 static const struct attack {
     const char *name;
     long (*run)(const struct target *t);
@@ -337,6 +447,12 @@ static const struct attack {
     {"ask-without-descriptor", ask_without_descriptor},
     {"ask-once", ask_once},
     {"ask-ten-thousand-times", ask_ten_thousand_times},
+    {"take-token", take_token},
+    {"take-token-as-somebody", take_token_as_somebody},
+    {"spawn", spawn_honestly},
+    {"spawn-another-type", spawn_another_type},
+    {"spawn-with-an-option", spawn_with_an_option},
+    {"spawn-on-tcp", spawn_on_tcp},
 };
 
 static const struct attack *find(const char *name)
@@ -353,7 +469,7 @@ void __wrap_session_run(struct pool *pool, int fd, const struct address *client,
                         const char *refusal)
 {
     char line[128] = "", name[64] = "", answer[128];
-    struct target t = {.request_fd = pool->request_fd};
+    struct target t = {.request_fd = pool->request_fd, .spawn_fd = pool->spawn_fds[0]};
     (void)client;
     (void)refusal;
     struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -378,7 +494,7 @@ void __wrap_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused,
 {
     const char *name = getenv("HOSTILE_KEEPER");
     const struct attack *a = name != NULL ? find(name) : NULL;
-    const struct target t = {.request_fd = -1, .number = getppid()};
+    const struct target t = {.request_fd = -1, .spawn_fd = -1, .number = getppid()};
     if (a != NULL && a->run(&t) >= 0) {
         static const char text[] = "THE KEEPER'S ATTACK SUCCEEDED\n";
         if (write(STDERR_FILENO, text, sizeof text - 1) < 0)

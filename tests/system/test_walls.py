@@ -213,3 +213,60 @@ def test_probe_is_jailed_when_it_meets_a_server(user):
             said, _ = probe.communicate(timeout=net.DEADLINE)
     assert probe.returncode == 2 and said.startswith(b"NO ANSWER: "), said
     wait_until(lambda: not set(family) & set(ehlock.processes()), "the keeper is gone")
+
+
+# -- who asks for tokens
+
+# Each knows its own token, and would tell others, or more, to who could change what it sees.
+TELLER = """#!/bin/sh
+[ -z "$TCPREMOTEIP$SSL_TLS_SNI" ] && [ $# = 1 ] || exec echo token-99
+echo "token-$1"
+"""
+
+
+@pytest.fixture(params=["root", "nobody"])
+def tellers(request, public_dir, pki):
+    """Three services: one whose token is number 1, one with number 2, one that has none."""
+    teller = public_dir / "teller"
+    teller.write_text(TELLER)
+    teller.chmod(0o755)
+    shutil.copy(pki.ca, public_dir / "ca.pem")
+    text = ehlock.global_part()
+    places = {}
+    for number in (1, 2, None):
+        places[number] = ("127.0.0.1", net.free_port())
+        more = {"protocolUsername": "joe", "protocolTokenProgram": f"{teller} {number}"}
+        text += ehlock.section(f"out-{number}", accept=text_of(places[number]), client=True,
+                               protocol="smtp", connect="localhost:1", spareWorkers=2,
+                               CAfile=public_dir / "ca.pem", **(more if number else {}))
+    proxy = Hostile(public_dir, text)
+    if request.param == "nobody":
+        proxy.command = NOBODY
+    proxy.start()
+
+    def attack_service(number, name, argument=0):
+        proxy.address = places[number]
+        return attack(proxy, name, argument)
+
+    yield proxy, attack_service
+    proxy.kill()
+
+
+def test_worker_is_told_the_token_of_its_own_service_and_no_other(tellers):
+    _, attack_service = tellers
+    for name in ("take-token", "take-token-as-somebody"):
+        told = {number: [attack_service(number, name, wanted) for wanted in (1, 2, 99)]
+                for number in (1, 2, None)}
+        assert told == {1: ["succeeded", "refused", "refused"],
+                        2: ["refused", "succeeded", "refused"],
+                        None: ["refused", "refused", "refused"]}
+
+
+@pytest.mark.parametrize("name, fault", [
+    ("spawn-another-type", "its type"), ("spawn-with-an-option", "the server name"),
+    ("spawn-on-tcp", "the kind of its descriptors")])
+def test_who_asks_the_spawner_for_nonsense_gets_no_program(tellers, name, fault):
+    proxy, attack_service = tellers
+    assert attack_service(1, name) == "refused"
+    proxy.wait_log(f"service=out-1 a request for a program was refused, {fault} is wrong")
+    assert attack_service(1, "spawn") == "succeeded"
