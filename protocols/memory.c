@@ -65,6 +65,20 @@ char *memory_strdup(const char *text)
     return memcpy(memory_alloc(size), text, size);
 }
 
+void *memory_alloc_unshared(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p != MAP_FAILED && madvise(p, size, MADV_DONTFORK) == 0)
+        return p;
+    return or_die(NULL);
+}
+
+void memory_free_unshared(void *p, size_t size)
+{
+    if (p != NULL)
+        munmap(p, size);
+}
+
 bool memory_is_at_hand(size_t size)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

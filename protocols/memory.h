@@ -14,6 +14,11 @@ void *memory_alloc(size_t size);
 void *memory_resize(void *old, size_t size);
 char *memory_strdup(const char *text);
 
+/* Whole pages, filled with zeros, that children which are forked from here on do not have: there
+ * nothing may touch them. Freed with the same size; NULL is accepted. */
+void *memory_alloc_unshared(size_t size);
+void memory_free_unshared(void *p, size_t size);
+
 /* For a process whose end somebody else should hear of: `speak` is called before it exits, once,
  * and has the reserve, if one was kept, to allocate from. NULL: nobody. */
 void memory_set_last_words(void (*speak)(void *ctx), void *ctx);

@@ -41,7 +41,6 @@ struct generation {
     struct resolver_child resolver;
     struct walls resolver_walls;
     struct route_book *routes; /* NULL: no destination is watched */
-    unsigned live;             /* workers */
     struct generation *next;
 };
 

@@ -59,7 +59,6 @@ struct keyset {
     uint64_t other_stamp;    /* the last different one */
     int64_t not_before;      /* for the master: when one more keeper may be tried */
     unsigned most_keepers;   /* the option, or as many as there are processors */
-    unsigned users;          /* workers that were forked with it */
     unsigned pressure;       /* how often requests were seen waiting; see keyset_feel_pressure */
     struct keyset *next;     /* for the master's list of those that are being given up */
 };

@@ -83,12 +83,12 @@ static unsigned count_sessions(const struct generation *g)
     return n;
 }
 
-static void tell_manager(struct master *m)
+static unsigned count_all_sessions(const struct master *m)
 {
-    unsigned sessions = count_sessions(m->current);
+    unsigned n = count_sessions(m->current);
     for (const struct generation *g = m->retired; g != NULL; g = g->next)
-        sessions += count_sessions(g);
-    notify_tick(&m->notify, sessions);
+        n += count_sessions(g);
+    return n;
 }
 
 /* Waits for something to do, at most `ms`; `calm` tells that there was nothing. Returns a signal
@@ -99,7 +99,7 @@ static int wait_for_work(struct master *m, int ms, bool *calm)
     struct pollfd fds[] = {{.fd = m->signal_fd, .events = POLLIN},
                            {.fd = m->common.notify_fd, .events = POLLIN},
                            {.fd = m->accuse_end, .events = POLLIN}};
-    tell_manager(m);
+    notify_tick(&m->notify, count_all_sessions(m));
     *calm = poll(fds, sizeof fds / sizeof *fds, notify_wait(&m->notify, ms)) <= 0;
     if (*calm)
         return 0;
@@ -130,19 +130,11 @@ static void serve(struct master *m)
 
 /* ---- stopping ---- */
 
-static unsigned count_live(const struct master *m)
-{
-    unsigned n = m->current->live;
-    for (const struct generation *g = m->retired; g != NULL; g = g->next)
-        n += g->live;
-    return n;
-}
-
 /* Waits for all workers, until the deadline or another signal to stop. */
 static bool wait_for_workers(struct master *m, int64_t deadline)
 {
     bool calm;
-    while (count_live(m) > 0 && wire_now() < deadline) {
+    while (master_has_workers(m, NULL, NULL) && wire_now() < deadline) {
         master_signal_idle(m);
         if (wait_for_work(m, RESIGNAL_MS, &calm) != 0)
             return false;
@@ -150,7 +142,7 @@ static bool wait_for_workers(struct master *m, int64_t deadline)
         master_look_after_keepers(m);
         master_look_after_old_keepers(m);
     }
-    return count_live(m) == 0;
+    return !master_has_workers(m, NULL, NULL);
 }
 
 static void end_sessions(const struct master *m)
@@ -168,7 +160,7 @@ static void drain(struct master *m)
     master_signal_all(m, SIGTERM);
     if (wait_for_workers(m, wire_now() + (int64_t)m->current->config->timeout_drain * 1000))
         return;
-    log_notice("%u sessions are told to end", count_live(m));
+    log_notice("%u sessions are told to end", count_all_sessions(m));
     end_sessions(m);
     if (wait_for_workers(m, wire_now() + GOODBYE_MS))
         return;
@@ -293,7 +285,7 @@ static void take_down(struct master *m)
     child_close(&m->accuse_end);
     child_close(&m->signal_fd);
     child_close(&m->directory_fd);
-    free(m->children);
+    memory_free_unshared(m->children, m->max_children * sizeof *m->children);
     if (m->pid_file != NULL) /* last: who waits for our end looks at this file */
         pidfile_remove(m->pid_file, &m->pid_fd);
     free(m->pid_file);

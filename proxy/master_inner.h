@@ -42,9 +42,10 @@ struct master {
     struct generation *current;
     struct generation *retired; /* generations whose last sessions go on */
     struct keyset *old_keys;    /* keysets of the current generation that are given up */
-    struct child *children;     /* as many as all generations may have */
+    struct child *children;     /* the workers of all generations; no child gets this memory */
     size_t n_children;          /* places up to the last one in use */
     size_t max_children;
+    size_t next_place; /* no place before it is free */
     struct tls_memory tls_memory;
     char news[160];   /* told when it holds for every client; "": none */
     int64_t news_due; /* or then */
@@ -61,6 +62,10 @@ void master_reap(struct master *m);
 
 /* Keepers tell of workers that have asked for what nobody may ask for: those are ended. */
 void master_hear_accusations(struct master *m);
+
+/* Whether any worker is of that generation (NULL: of any), and has those keys (NULL: whichever). */
+bool master_has_workers(const struct master *m, const struct generation *g,
+                        const struct keyset *keys);
 
 /* To the workers: to all; to those that know a configuration, certificates, or a log that are not
  * the current ones (of these, if asked, only to those that wait for a client; a worker with a

@@ -143,7 +143,7 @@ void master_drop_unused(struct master *m)
 {
     for (struct keyset **k = &m->old_keys; *k != NULL;) {
         struct keyset *old = *k;
-        if (old->users > 0) {
+        if (master_has_workers(m, NULL, old)) {
             k = &old->next;
             continue;
         }
@@ -153,7 +153,7 @@ void master_drop_unused(struct master *m)
     }
     for (struct generation **g = &m->retired; *g != NULL;) {
         struct generation *old = *g;
-        if (old->live > 0) {
+        if (master_has_workers(m, old, NULL)) {
             g = &old->next;
             continue;
         }

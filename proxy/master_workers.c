@@ -17,16 +17,30 @@ enum {
 
 /* ---- forking ---- */
 
+/* It is written at every fork: a page that children had would be copied each time, and every worker
+ * would keep one of the copies. */
+static void grow(struct master *m)
+{
+    size_t max = 2 * m->max_children + 64;
+    struct child *new = memory_alloc_unshared(max * sizeof *new);
+    if (m->children != NULL)
+        memcpy(new, m->children, m->n_children * sizeof *new);
+    memory_free_unshared(m->children, m->max_children * sizeof *new);
+    m->children = new;
+    m->max_children = max;
+}
+
 static struct child *free_place(struct master *m)
 {
-    for (size_t i = 0; i < m->n_children; i++)
-        if (m->children[i].pid == 0)
-            return &m->children[i];
-    if (m->n_children == m->max_children) {
-        m->max_children = 2 * m->max_children + 64;
-        m->children = memory_resize(m->children, m->max_children * sizeof *m->children);
-    }
-    return &m->children[m->n_children++];
+    size_t i = m->next_place;
+    while (i < m->n_children && m->children[i].pid != 0)
+        i++;
+    if (i == m->max_children)
+        grow(m);
+    if (i == m->n_children)
+        m->n_children++;
+    m->next_place = i + 1;
+    return &m->children[i];
 }
 
 /* What only workers of this service have. */
@@ -61,9 +75,6 @@ static bool fork_worker(struct master *m, struct pool *p)
                                     .keys = g->keys,
                                     .epoch = m->epoch,
                                     .born = wire_now()};
-    p->live++;
-    g->live++;
-    g->keys->users++;
     return true;
 }
 
@@ -76,9 +87,8 @@ static void keep_spares(struct master *m, struct pool *p, bool calm)
     unsigned spare = (unsigned)p->service->spare_workers;
     if (!calm && atomic_load(&p->stats->idle) > spare / 2)
         return;
-    for (unsigned n = 0; n < spare && atomic_load(&p->stats->idle) < spare &&
-                         p->live < pool_most_workers(p) && wire_now() >= p->not_before;
-         n++)
+    for (unsigned n = 0;
+         n < spare && atomic_load(&p->stats->idle) < spare && wire_now() >= p->not_before; n++)
         if (!fork_worker(m, p))
             return;
 }
@@ -108,7 +118,7 @@ static void slow_down(struct pool *p, const struct child *c, bool failed)
               (long long)(pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS));
 }
 
-static void bury_worker(struct child *c, int status)
+static void bury_worker(struct master *m, struct child *c, int status)
 {
     struct pool *p = c->pool;
     bool crashed = WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM;
@@ -123,10 +133,10 @@ static void bury_worker(struct child *c, int status)
                   peer[0] != '\0' ? peer : "-", (int)c->pid, WEXITSTATUS(status));
     slow_down(p, c, failed);
     stats_worker_dead(p->stats, c->slot);
-    p->live--;
-    p->generation->live--;
-    c->keys->users--;
     c->pid = 0;
+    size_t place = (size_t)(c - m->children);
+    if (place < m->next_place)
+        m->next_place = place;
 }
 
 /* Takes it from the keyset it belongs to. False: one that had been told to end. */
@@ -182,7 +192,7 @@ void master_reap(struct master *m)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct child *c = find_child(m, pid);
         if (c != NULL)
-            bury_worker(c, status);
+            bury_worker(m, c, status);
         else
             bury_keeper(m, pid, status);
     }
@@ -202,6 +212,18 @@ void master_hear_accusations(struct master *m)
                   c->pool->service->name, c->pool->stats->slots[c->slot].peer, (int)pid);
         kill(pid, SIGKILL);
     }
+}
+
+bool master_has_workers(const struct master *m, const struct generation *g,
+                        const struct keyset *keys)
+{
+    for (size_t i = 0; i < m->n_children; i++) {
+        const struct child *c = &m->children[i];
+        if (c->pid > 0 && (g == NULL || c->pool->generation == g) &&
+            (keys == NULL || c->keys == keys))
+            return true;
+    }
+    return false;
 }
 
 /* ---- signalling ---- */

@@ -30,9 +30,11 @@ void stats_destroy(struct stats *s)
 
 int stats_take_slot(struct stats *s)
 {
-    for (size_t i = 0; i < s->n_slots; i++) {
+    for (size_t n = 0; n < s->n_slots; n++) {
+        size_t i = (s->next_slot + n) % s->n_slots;
         if (atomic_load(&s->slots[i].state) != SLOT_FREE)
             continue;
+        s->next_slot = i + 1;
         s->slots[i].since = wire_now();
         s->slots[i].peer[0] = '\0';
         atomic_store(&s->slots[i].state, SLOT_IDLE);
@@ -55,6 +57,8 @@ static void leave(struct stats *s, int slot, enum slot_state next)
 void stats_worker_dead(struct stats *s, int slot)
 {
     leave(s, slot, SLOT_FREE);
+    if ((size_t)slot < s->next_slot)
+        s->next_slot = (size_t)slot;
 }
 
 static void name_client(struct slot *own, const unsigned char client[16], const char *peer)

@@ -40,6 +40,7 @@ struct stats {
     atomic_uint_fast64_t sessions;   /* since the start */
     atomic_uchar offers[OFFERS_MAX]; /* enum offer, by entry of `connect` */
     size_t n_slots;
+    size_t next_slot; /* the master's: no slot before it is free */
     struct slot slots[];
 };
 
