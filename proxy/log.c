@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "protocols/memory.h"
+
 enum {
     LINE_SIZE = 2048,
     PATIENCE_MS = 200, /* for somebody who does not read what we write */
@@ -36,7 +38,7 @@ struct sink {
 static struct sink stderr_sink, file_sink;
 
 /* The settings' strings: a configuration that is reloaded goes, and these stay. */
-static char ident[64], file_name[4096];
+static char ident[64], *file_name;
 
 /* O_NONBLOCK is for pipes with a name. */
 static int open_file(bool overwrite)
@@ -80,9 +82,10 @@ int log_open(const struct log_settings *s)
         close(syslog_fd);
     syslog_fd = s->to_syslog ? open_syslog() : -1;
     snprintf(ident, sizeof ident, "%s", s->ident);
-    snprintf(file_name, sizeof file_name, "%s", s->file != NULL ? s->file : "");
+    free(file_name);
+    file_name = s->file != NULL ? memory_strdup(s->file) : NULL;
     settings.ident = ident;
-    settings.file = s->file != NULL ? file_name : NULL;
+    settings.file = file_name;
     return 0;
 }
 
@@ -141,7 +144,8 @@ int log_level(void)
 int log_set_level(int level)
 {
     int old = settings.level;
-    settings.level = level;
+    if (level != old) /* every process would have a copy of the page */
+        settings.level = level;
     return old;
 }
 

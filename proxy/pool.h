@@ -45,14 +45,12 @@ struct pool {
     struct walls walls;             /* around the workers */
     unsigned max_fds;               /* limit on descriptors; see certs/remotekey.c, ETOOMANYREFS */
     struct transparent transparent; /* the worker's own */
-    int slot;                       /* the same: of its stats */
     /* Where the resolver tells what it has found out (waypoint.h): */
     struct route_book *routes; /* borrowed; NULL: nothing in `connect` is watched */
     size_t first_route;        /* the number of the first that is ours */
     struct route *known;       /* the worker's copies; NULL: none yet */
     struct backends *fixed;    /* what was looked up at start, beside `known` */
     /* The master's own: */
-    unsigned live;      /* workers, idle or not */
     unsigned failures;  /* workers that died at once, in a row */
     int64_t not_before; /* no new workers until then */
 };

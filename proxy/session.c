@@ -46,6 +46,7 @@ struct session {
     struct address original;               /* where a redirected client was going */
     int client_fd, backend_fd;             /* -1: none */
     int line_fd;                           /* to the spawner, until the session is over; -1 */
+    int slot;                              /* of the pool's stats */
     struct wire client, backend;
     struct tls *tls;                 /* the client's */
     struct client_standing standing; /* what its certificate has come to */
@@ -234,22 +235,11 @@ static void choose_id(struct session *s)
         s->id_len += (size_t)snprintf(s->id + s->id_len, 3, "%02x", random[i]);
 }
 
-static size_t write_header(struct session *s, char out[IDENTITY_WRITE_MAX])
+static size_t write_header_v2(struct session *s, char out[IDENTITY_WRITE_MAX])
 {
     struct tls_info tls;
     struct tls_certificates certificates;
     struct identity_facts facts = {.client = s->peer, .server = &s->server};
-    switch ((enum identity_kind)s->pool->service->identity) {
-    case IDENTITY_NONE:
-    case IDENTITY_TRANSPARENT:
-    case IDENTITY_XCLIENT: /* the dialogue tells it */
-    case IDENTITY_ENV:     /* the program knows it before it starts */
-        return 0;
-    case IDENTITY_PROXY:
-        return identity_write_v1(&facts, out);
-    case IDENTITY_PROXY2:
-        break;
-    }
     if (s->dialogue.tls_active) {
         tls_get_info(s->tls, &tls);
         tls_get_certificates(s->tls, &certificates);
@@ -262,6 +252,23 @@ static size_t write_header(struct session *s, char out[IDENTITY_WRITE_MAX])
     facts.id = s->id;
     facts.id_len = s->id_len;
     return identity_write_v2(&facts, out);
+}
+
+static size_t write_header(struct session *s, char out[IDENTITY_WRITE_MAX])
+{
+    const struct identity_facts facts = {.client = s->peer, .server = &s->server};
+    switch ((enum identity_kind)s->pool->service->identity) {
+    case IDENTITY_NONE:
+    case IDENTITY_TRANSPARENT:
+    case IDENTITY_XCLIENT: /* the dialogue tells it */
+    case IDENTITY_ENV:     /* the program knows it before it starts */
+        return 0;
+    case IDENTITY_PROXY:
+        return identity_write_v1(&facts, out);
+    case IDENTITY_PROXY2:
+        return write_header_v2(s, out);
+    }
+    return 0;
 }
 
 /* Before anything else on the backend's wire, and in a write of its own: some receivers read it in
@@ -520,7 +527,7 @@ static int connect_original(struct session *s, char *error, size_t size)
     int fd = original_connect(&p->backends, &s->original, (unsigned)p->service->timeout_connect,
                               p->cancel_fd, &own, error, size);
     if (fd >= 0)
-        stats_go_out(p->stats, p->slot, own.text);
+        stats_go_out(p->stats, s->slot, own.text);
     return fd;
 }
 
@@ -774,9 +781,7 @@ static void serve(struct session *s)
 /* Code 0: the client is welcome, so far. */
 static struct admittance ask_admission(const struct session *s, const struct admission *admission)
 {
-    struct admittance a = {0};
-    if (admission != NULL)
-        a = admission->ask(admission->ctx, s->peer);
+    struct admittance a = admission->ask(admission->ctx, s->peer);
     if (a.refusal.code == 0)
         a.refusal = s->dialogue.policy->refusal;
     return a;
@@ -832,7 +837,7 @@ static void run(struct session *s, const struct admission *admission)
  * connection and destroy them on the way. */
 static void linger(struct session *s)
 {
-    static char nothing[16 * 1024];
+    char nothing[8 * 1024];
     unsigned seconds = (unsigned)s->pool->service->timeout_close;
     int64_t deadline =
         wire_deadline(s->refused && seconds > REFUSED_SECONDS ? REFUSED_SECONDS : seconds);
@@ -903,6 +908,7 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
                         .client_fd = fd,
                         .backend_fd = -1,
                         .line_fd = -1,
+                        .slot = admission->slot,
                         .end = DIALOGUE_LOST,
                         .policy = pool->policy,
                         .refused = true,

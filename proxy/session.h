@@ -14,14 +14,15 @@ struct admittance {
     bool comes_too_often;   /* and is not worth a handshake, in which it could be told */
 };
 
-/* Asked once, as soon as it is known who the client is. */
 struct admission {
+    /* Asked once, as soon as it is known who the client is. */
     struct admittance (*ask)(void *ctx, const struct address *client);
     void *ctx;
+    int slot; /* of the pool's stats: where the session is counted */
 };
 
 /* Serves the client on `fd` (taken, non-blocking) to its end. `peer` may be a balancer that says
- * who the client is (acceptProxy). `admission`: NULL, and everybody is served. */
+ * who the client is (acceptProxy). */
 void session_run(struct pool *pool, int fd, const struct address *peer,
                  const struct admission *admission);
 

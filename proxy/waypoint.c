@@ -15,7 +15,6 @@ enum { LOOK_AGAIN_MS = 20 };
 
 struct taking {
     struct pool *pool;
-    struct backends found;
     int64_t deadline;
     char *reason;
     size_t reason_size;
@@ -89,7 +88,7 @@ static bool may_be_used(struct taking *t, const struct route_host *h, enum serve
 static void add_addresses(struct taking *t, const struct route_host *h, size_t entry, size_t host,
                           uint16_t port)
 {
-    struct backends *b = &t->found;
+    struct backends *b = &t->pool->backends;
     for (size_t i = 0; i < h->n_addresses && b->count < BACKENDS_MAX; i++) {
         b->addresses[b->count] =
             address_of(h->addresses[i].v6 ? AF_INET6 : AF_INET, h->addresses[i].ip, port);
@@ -140,7 +139,7 @@ static void take_watched(struct taking *t, size_t entry, size_t number)
 static void take_fixed(struct taking *t, size_t entry)
 {
     const struct backends *from = t->pool->fixed;
-    struct backends *b = &t->found;
+    struct backends *b = &t->pool->backends;
     for (size_t i = 0; i < from->count && b->count < BACKENDS_MAX; i++) {
         if (from->entries[i] != entry)
             continue;
@@ -160,8 +159,7 @@ static void begin(struct taking *t)
         p->fixed = memory_alloc(sizeof *p->fixed);
         *p->fixed = p->backends;
     }
-    t->found = *p->fixed;
-    t->found.count = 0;
+    p->backends.count = 0;
 }
 
 enum way waypoint_take(struct pool *pool, int64_t deadline, char *reason, size_t reason_size)
@@ -179,8 +177,7 @@ enum way waypoint_take(struct pool *pool, int64_t deadline, char *reason, size_t
         else
             take_fixed(&t, i);
     }
-    pool->backends = t.found;
-    if (t.found.count > 0) {
+    if (pool->backends.count > 0) {
         reason[0] = '\0';
         return WAY_FOUND;
     }

@@ -190,10 +190,9 @@ static struct admittance admit(void *ctx, const struct address *client)
 static void serve_one(struct pool *pool, int slot, int fd, const struct address *peer, bool last)
 {
     struct arrival a = {.pool = pool, .slot = slot};
-    const struct admission admission = {.ask = admit, .ctx = &a};
+    const struct admission admission = {.ask = admit, .ctx = &a, .slot = slot};
     unsigned char key[16];
     address_client_key(peer, key);
-    pool->slot = slot;
     a.number = stats_session_begin(pool->stats, slot, key, peer->text);
     tell_master(pool, atomic_load(&pool->stats->idle));
     session_run(pool, fd, peer, &admission);
