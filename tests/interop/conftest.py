@@ -11,6 +11,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 
+import clients  # noqa: E402
 import ehlock  # noqa: E402
 import roots as roots_module  # noqa: E402
 from backend import Backend  # noqa: E402
@@ -59,6 +60,20 @@ def roots(archives):
     yield get
     for root in made:
         root.stop()
+
+
+@pytest.fixture(scope="module")
+def root_of(roots):
+    """root_of(client): the root that has its packages, shared by all tests of a file."""
+    made = {}
+
+    def get(client):
+        name = "clients" if client.packages is clients.PACKAGES else client.name
+        if name not in made:
+            made[name] = roots(name, client.packages)
+        return made[name]
+
+    return get
 
 
 @pytest.fixture

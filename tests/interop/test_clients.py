@@ -18,20 +18,6 @@ def not_verified(client):
     return [check for check in (TRUST, HOSTNAME) if check not in client.verifies]
 
 
-@pytest.fixture(scope="module")
-def root_of(roots):
-    """root_of(client): the root that has its packages, shared by all tests of this file."""
-    made = {}
-
-    def get(client):
-        name = "ssmtp" if client is clients.Ssmtp else "clients"
-        if name not in made:
-            made[name] = roots(name, client.packages)
-        return made[name]
-
-    return get
-
-
 @pytest.fixture
 def send(request, root_of, pki):
     """send(client, way, proxy): the message that was sent, and what the client said."""
@@ -81,7 +67,7 @@ def test_verifying_client_refuses(kind, check, send, wrap, recorder, pki):
 
 @pytest.mark.parametrize("kind,check", pairs(not_verified))
 def test_client_that_does_not_verify_goes_on(kind, check, send, wrap, recorder, pki):
-    """swaks (names) and ssmtp (anything) are not able to refuse; nothing can be concluded from
+    """swaks (names), ssmtp and dma (anything) are not able to refuse; nothing can be concluded from
     their success but that TLS works."""
     proxy = wrap(recorder, leaf=pki.second if check == HOSTNAME else None)
     job, done = send(kind, STARTTLS, proxy, ca=pki.other_ca if check == TRUST else None)
