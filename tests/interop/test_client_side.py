@@ -8,16 +8,29 @@ import pytest
 import clients
 import ehlock
 import mtas
+from backend import Backend
 from clients import CLEAR, Job
-from messages import assert_same, assert_same_body, message
+from ehlock import Ehlock
+from messages import assert_same, assert_same_body, message, received_text
 from pki import pin_of
-from roots import NAME
+from roots import NAME, wait_listening
 
-SENDERS = [clients.Ssmtp, clients.Nullmailer, clients.Msmtp, clients.Snail, clients.Swaks,
-           clients.Curl, clients.Smtplib]
+SENDERS = [kind for kind in clients.ALL if CLEAR in kind.ways]
+LOGIN = ("joe", "correct horse = battery, staple")
 
 
-class TlsPostfix(mtas.Postfix):
+class TlsOnly(mtas.Mta):
+    login = None        # name and password with which alone it takes mail
+    leaf = None         # its certificate
+    directory = None    # for what runs beside it
+    others = ()
+
+    def stop(self):
+        for other in self.others:
+            other.stop()
+
+
+class TlsPostfix(TlsOnly, mtas.Postfix):
     name = "postfix-tls"
 
     def start(self):
@@ -33,7 +46,7 @@ class TlsPostfix(mtas.Postfix):
         self.launch()
 
 
-class TlsExim(mtas.Exim):
+class TlsExim(TlsOnly, mtas.Exim):
     name = "exim-tls"
     CONF = mtas.Exim.CONF.replace("tls_advertise_hosts =", """tls_advertise_hosts = *
         tls_certificate = /srv/cert.pem
@@ -42,39 +55,108 @@ class TlsExim(mtas.Exim):
           accept domains = +local_domains""")
 
 
-@pytest.fixture(scope="module", params=[TlsPostfix, TlsExim], ids=lambda kind: kind.name)
-def server(request, roots, pki):
-    """A real server that refuses recipients in clear, started once for all clients."""
+class WrappedOpenSmtpd(TlsOnly, mtas.OpenSmtpd):
+    """The TLS of Debian 12's OpenSMTPD fails with everybody (with OpenSSL 3 its signing process gets
+    "missing private key"), so it is given some by another ehlock: one at each end of the way."""
+    name = "opensmtpd-wrapped"
+
+    def start(self):
+        super().start()
+        proxy = Ehlock.wrap(self.directory, self.address, self.leaf, tlsLevel="encrypt",
+                            spareWorkers=1).start()
+        self.others = [proxy]
+        self.port = proxy.address[1]
+
+
+class DovecotSubmission(TlsOnly):
+    """Takes mail of those who log in, and hands it on to a server of ours."""
+    name = "dovecot-submission"
+    packages = ["dovecot-lmtpd", "dovecot-submissiond"]
+    trace = ("received",)
+    login = LOGIN
+
+    CONF = """
+        protocols = submission
+        ssl = required
+        ssl_cert = </srv/cert.pem
+        ssl_key = </srv/key.pem
+        base_dir = /run/dovecot-interop
+        mail_location = maildir:~/Maildir
+        auth_failure_delay = 0
+        log_path = /dev/stderr
+        submission_relay_host = 127.0.0.1
+        submission_relay_port = @RELAY@
+        userdb {
+          driver = passwd
+        }
+        passdb {
+          driver = passwd-file
+          args = scheme=plain /srv/users
+        }
+        service submission-login {
+          inet_listener submission {
+            address = 127.0.0.1
+            port = @PORT@
+          }
+        }
+        """
+
+    def start(self):
+        self.relay = Backend().start()
+        self.others = [self.relay]
+        self.root.write("/srv/users", "{}:{{PLAIN}}{}\n".format(*LOGIN))
+        self.root.write("/srv/dovecot.conf",
+                        mtas.text(self.CONF, PORT=self.port, RELAY=self.relay.address[1]))
+        wait_listening(self.address, self.root.spawn("dovecot", "-F", "-c", "/srv/dovecot.conf"))
+
+    def clear(self):
+        self.relay.sessions.clear()
+
+    def files(self):
+        return self.relay.messages
+
+    def read(self, message):
+        return received_text(message)
+
+
+SERVERS = [TlsPostfix, TlsExim, WrappedOpenSmtpd, DovecotSubmission]
+
+
+@pytest.fixture(scope="module", params=SERVERS, ids=lambda kind: kind.name)
+def server(request, roots, pki, tmp_path_factory):
+    """A real server that takes no mail in clear, started once for all clients."""
     kind = request.param
     root = roots(kind.name, kind.packages)
     owner = "Debian-exim:Debian-exim" if kind is TlsExim else None
-    root.write("/srv/cert.pem", pki.ecdsa.cert.read_bytes())
-    root.write("/srv/key.pem", pki.ecdsa.key.read_bytes(), mode=0o600, owner=owner)
     mta = kind(root)
+    mta.leaf, mta.directory = pki.ecdsa, tmp_path_factory.mktemp("server")
+    root.write("/srv/cert.pem", mta.leaf.cert.read_bytes())
+    root.write("/srv/key.pem", mta.leaf.key.read_bytes(), mode=0o600, owner=owner)
     mta.start()
-    return mta
+    yield mta
+    mta.stop()
 
 
-@pytest.fixture(scope="module")
-def root_of(roots):
-    made = {}
-
-    def get(client):
-        name = "ssmtp" if client is clients.Ssmtp else "clients"
-        if name not in made:
-            made[name] = roots(name, client.packages)
-        return made[name]
-
-    return get
+@pytest.fixture
+def dial(server, wrap, tmp_path):
+    """dial(ca): ehlock between programs without TLS and the server, which it knows by this authority."""
+    def start(ca):
+        server.clear()
+        login = {}
+        if server.login:
+            file = tmp_path / "password"
+            file.write_text(server.login[1] + "\n")
+            login = {"protocolUsername": server.login[0], "protocolPasswordFile": file}
+        return wrap(server, client=True, cert=None, key=None, CAfile=ca, checkHost=NAME, **login)
+    return start
 
 
 @pytest.mark.parametrize("kind", SENDERS, ids=lambda kind: kind.name)
-def test_message_of_a_program_without_tls_arrives_byte_for_byte(kind, server, root_of, wrap, pki,
+def test_message_of_a_program_without_tls_arrives_byte_for_byte(kind, server, root_of, dial, pki,
                                                                request):
     root = root_of(kind)
     request.node.used_roots = [root.name, server.root.name]
-    server.clear()
-    proxy = wrap(server, client=True, cert=None, key=None, CAfile=pki.ca, checkHost=NAME)
+    proxy = dial(pki.ca)
     ca = root.write("/srv/ca.pem", pki.other_ca.read_bytes())    # of no use to it
     job = Job(proxy.address[1], CLEAR, ca, message(kind.lines), host="localhost")
     done = kind(root).send(job)
@@ -87,13 +169,13 @@ def test_message_of_a_program_without_tls_arrives_byte_for_byte(kind, server, ro
     summary = proxy.summary()
     assert summary["outcome"] == "done" and summary["accepted"] == "1", summary
     assert summary["server_tls"] == "TLS1.3" and summary["verified"] == NAME, summary
+    assert (summary.get("login", "-") != "-") == bool(server.login), summary
 
 
-def test_server_of_another_authority_gets_nothing(server, root_of, wrap, pki, request):
+def test_server_of_another_authority_gets_nothing(server, root_of, dial, pki, request):
     root = root_of(clients.Msmtp)
     request.node.used_roots = [root.name, server.root.name]
-    server.clear()
-    proxy = wrap(server, client=True, cert=None, key=None, CAfile=pki.other_ca, checkHost=NAME)
+    proxy = dial(pki.other_ca)
     job = Job(proxy.address[1], CLEAR, "/dev/null", message(), host="localhost")
     done = clients.Msmtp(root).send(job)
     assert not done.ok and "certificate-not-trusted" in done.output, done.output
@@ -120,7 +202,7 @@ def test_probe_of_a_real_server(server, pki, request):
     done = probe(server, "--CAfile", pki.ca)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "levels that it satisfies: none may encrypt verify secure\n" in done.stdout
-    assert f"  pin      {pin_of(pki.ecdsa, True)}\n" in done.stdout
+    assert f"  pin      {pin_of(server.leaf, True)}\n" in done.stdout
     assert re.search(r"^S: 221 ", done.stdout, re.M)
     if isinstance(server, TlsPostfix):
         ca = server.root.write("/srv/probe-ca.pem", pki.ca.read_bytes())
