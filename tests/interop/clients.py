@@ -66,9 +66,9 @@ class Client:
         return Done(done.returncode == 0, done.stdout.decode(errors="backslashreplace"))
 
     def kept(self):
-        """The files of its queue."""
-        files = self.root.path(self.queue).rglob("*")
-        return [path.read_bytes() for path in files if path.is_file()]
+        """The files of its queue; an empty one is no message."""
+        files = [path for path in self.root.path(self.queue).rglob("*") if path.is_file()]
+        return [path.read_bytes() for path in files if path.stat().st_size]
 
 
 class Swaks(Client):
