@@ -241,9 +241,10 @@ void client_demand_finish(struct service *s)
     s->client_demand = NULL;
 }
 
-struct trust *client_demand_read_trust(const struct service *s, char *error, size_t error_size)
+const struct trust *client_demand_find_trust(const struct service *s, struct trusts *trusts,
+                                             char *error, size_t error_size)
 {
-    return verify_read_trust(s->ca_file, s->ca_path, s->crl_file, false, error, error_size);
+    return trusts_find(trusts, s->ca_file, s->ca_path, s->crl_file, false, error, error_size);
 }
 
 /* ---- one client ---- */

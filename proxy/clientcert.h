@@ -12,6 +12,7 @@
 #include "proxy/certkeys.h"
 #include "proxy/config.h"
 #include "proxy/relayas.h"
+#include "proxy/trusts.h"
 
 struct tls;
 
@@ -32,8 +33,10 @@ void client_demand_forbid(struct config *c, const struct service *s);
 /* Accepts a service without any. */
 void client_demand_finish(struct service *s);
 
-/* Reads CAfile, CApath and CRLfile; for trust_destroy. NULL: `error` says which and why. */
-struct trust *client_demand_read_trust(const struct service *s, char *error, size_t error_size);
+/* What CAfile, CApath and CRLfile say, borrowed for the life of `trusts`. NULL: `error` says which
+ * of them cannot be read and why. */
+const struct trust *client_demand_find_trust(const struct service *s, struct trusts *trusts,
+                                             char *error, size_t error_size);
 
 /* What the certificate of one client has come to. Zeroed: nobody has asked for one. */
 struct client_standing {

@@ -7,13 +7,8 @@
 
 #include "certs/trust.h"
 #include "protocols/memory.h"
-#include "proxy/verifyoptions.h"
+#include "proxy/trusts.h"
 
-/* A trust, or a setup, with a demand that it was made for. */
-struct made_trust {
-    const struct demand *demand;
-    struct trust *trust;
-};
 struct made_setup {
     const char *priority;
     const struct trust *trust;
@@ -21,15 +16,15 @@ struct made_setup {
 };
 
 struct shared {
-    struct made_trust *trusts;
     struct made_setup *setups;
-    size_t n_trusts, n_setups;
+    size_t n_setups;
 };
 
 struct making {
     const struct config *config;
     const struct service *service;
     const struct creds *creds;
+    struct trusts *trusts;
     struct shared *shared;
     char *error;
     size_t error_size;
@@ -56,26 +51,16 @@ static bool needs_trust(const struct demand *d)
 }
 
 /* *trust is NULL where nobody needs to be trusted. */
-static bool find_trust(struct making *m, const struct demand *d, struct trust **trust)
+static bool find_trust(struct making *m, const struct demand *d, const struct trust **trust)
 {
-    struct shared *s = m->shared;
     char reason[512];
     *trust = NULL;
     if (!needs_trust(d))
         return true;
-    for (size_t i = 0; i < s->n_trusts; i++) {
-        const struct demand *other = s->trusts[i].demand;
-        if (same(d->ca_file, other->ca_file) && same(d->ca_path, other->ca_path) &&
-            same(d->crl_file, other->crl_file)) {
-            *trust = s->trusts[i].trust;
-            return true;
-        }
-    }
-    *trust = verify_read_trust(d->ca_file, d->ca_path, d->crl_file, true, reason, sizeof reason);
-    if (*trust == NULL)
-        return fail(m, d, d->ca_path != NULL && d->ca_file == NULL ? "CApath" : "CAfile", reason);
-    s->trusts[s->n_trusts++] = (struct made_trust){.demand = d, .trust = *trust};
-    return true;
+    *trust =
+        trusts_find(m->trusts, d->ca_file, d->ca_path, d->crl_file, true, reason, sizeof reason);
+    return *trust != NULL ||
+           fail(m, d, d->ca_path != NULL && d->ca_file == NULL ? "CApath" : "CAfile", reason);
 }
 
 /* ---- TLS ---- */
@@ -137,7 +122,7 @@ static struct verify_rules rules_of(const struct demand *d, const struct pins *p
 static bool prepare(struct making *m, struct destination *to)
 {
     const struct demand *d = to->demand;
-    struct trust *trust;
+    const struct trust *trust;
     if (!find_trust(m, d, &trust) || !find_setup(m, d, trust, &to->tls) ||
         !collect_pins(m, d, trust, &to->pins))
         return false;
@@ -147,18 +132,19 @@ static bool prepare(struct making *m, struct destination *to)
 }
 
 struct destinations *destinations_create(const struct config *c, const struct service *s,
-                                         const struct creds *creds, char *error, size_t error_size)
+                                         const struct creds *creds, struct trusts *trusts,
+                                         char *error, size_t error_size)
 {
     size_t n = s->n_demands;
     struct shared *shared = memory_alloc(sizeof *shared);
     struct destinations *out = memory_alloc(sizeof *out);
-    *shared = (struct shared){.trusts = memory_alloc((n + 1) * sizeof *shared->trusts),
-                              .setups = memory_alloc((n + 1) * sizeof *shared->setups)};
+    *shared = (struct shared){.setups = memory_alloc((n + 1) * sizeof *shared->setups)};
     *out = (struct destinations){.items = memory_alloc((n + 1) * sizeof *out->items),
                                  .shared = shared};
     struct making m = {.config = c,
                        .service = s,
                        .creds = creds,
+                       .trusts = trusts,
                        .shared = shared,
                        .error = error,
                        .error_size = error_size};
@@ -182,11 +168,8 @@ void destinations_destroy(struct destinations *d)
         return;
     for (size_t i = 0; i < d->shared->n_setups; i++)
         tls_setup_destroy(d->shared->setups[i].tls);
-    for (size_t i = 0; i < d->shared->n_trusts; i++)
-        trust_destroy(d->shared->trusts[i].trust);
     for (size_t i = 0; i < d->count; i++)
         free(d->items[i].pins.items);
-    free(d->shared->trusts);
     free(d->shared->setups);
     free(d->shared);
     free(d->items);

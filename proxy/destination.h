@@ -14,6 +14,7 @@
 #include "certs/verify.h"
 #include "proxy/config.h"
 #include "proxy/demand.h"
+#include "proxy/trusts.h"
 
 struct destination {
     const char *name;            /* as in `connect`; NULL: known to each session alone */
@@ -30,9 +31,10 @@ struct destinations {
     struct shared *shared;
 };
 
-/* `creds` is borrowed for the life of the whole. NULL: `error` says where and why. */
+/* `creds` and `trusts` are borrowed for the life of the whole. NULL: `error` says where and why. */
 struct destinations *destinations_create(const struct config *c, const struct service *s,
-                                         const struct creds *creds, char *error, size_t error_size);
+                                         const struct creds *creds, struct trusts *trusts,
+                                         char *error, size_t error_size);
 /* Accepts NULL. */
 void destinations_destroy(struct destinations *d);
 

@@ -294,7 +294,7 @@ static bool read_trust(const struct keyset *k, struct service_keys *s, char *err
     char reason[512];
     if (s->service->client_demand == NULL)
         return true;
-    s->trust = client_demand_read_trust(s->service, reason, sizeof reason);
+    s->trust = client_demand_find_trust(s->service, k->trusts, reason, sizeof reason);
     if (s->trust != NULL && s->trust->n_anchors > 0 && !creds_announce(s->creds, s->trust)) {
         snprintf(error, size, "out of memory");
         return false;
@@ -313,7 +313,7 @@ static bool make_tls(struct keyset *k, char *error, size_t size)
         char reason[256];
         if (s->service->client) {
             s->destinations =
-                destinations_create(k->plan.config, s->service, s->creds, error, size);
+                destinations_create(k->plan.config, s->service, s->creds, k->trusts, error, size);
             if (s->destinations == NULL)
                 return false;
             continue;
@@ -391,6 +391,7 @@ struct keyset *keyset_begin(const struct keyset_plan *plan, char *error, size_t 
     *k = (struct keyset){.plan = *plan,
                          .services = memory_alloc(plan->n_services * sizeof *k->services),
                          .n_services = plan->n_services,
+                         .trusts = trusts_create(),
                          .most_keepers = most_keepers(plan->config),
                          .stop_fds = {-1, -1}};
     for (size_t i = 0; i < k->n_services; i++)
@@ -423,11 +424,11 @@ void keyset_destroy(struct keyset *k, bool wait)
         tls_setup_destroy(s->tls);
         destinations_destroy(s->destinations);
         login_destroy(s->login);
-        trust_destroy(s->trust);
         creds_destroy(s->creds);
         child_close(&s->request_fds[0]);
         child_close(&s->request_fds[1]);
     }
+    trusts_destroy(k->trusts);
     free(k->services);
     free(k);
 }

@@ -26,7 +26,7 @@ enum { KEEPERS_MAX = 64 };
 struct service_keys {
     const struct service *service;     /* borrowed */
     struct creds *creds;               /* empty: no certificate */
-    struct trust *trust;               /* for certificates of clients; NULL: none are asked for */
+    const struct trust *trust;         /* for certificates of clients; NULL: none are asked for */
     struct tls_setup *tls;             /* NULL: no certificate, so no TLS; or client = yes */
     struct destinations *destinations; /* client = yes; NULL: not so */
     struct login *login;               /* as whom we log in there; NULL: we do not */
@@ -51,6 +51,7 @@ struct keyset {
     struct keyset_plan plan;
     struct service_keys *services; /* in the order of the pools */
     size_t n_services;
+    struct trusts *trusts; /* of all services */
     pid_t keepers[KEEPERS_MAX];
     size_t n_keepers;
     struct loading *loading; /* between begin and finish */
