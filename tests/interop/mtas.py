@@ -309,9 +309,12 @@ class Courier(Mta):
     maildir = f"/home/{USER}/Maildir"
     trace = ("return-path", "delivered-to", "received")
 
+    def ports(self):
+        return self.port
+
     def start(self):
         settings = self.root.path("/etc/courier/esmtpd").read_text().splitlines()
-        replaced = {"PORT": self.port, "ADDRESS": "127.0.0.1", "COURIERTLS": "",
+        replaced = {"PORT": self.ports(), "ADDRESS": "127.0.0.1", "COURIERTLS": "",
                     "ESMTPDSTART": "YES", "BLACKLISTS": "", "BOFHCHECKDNS": 0, "TARPIT": 0,
                     "MAXPERC": 40, "MAXPERIP": 40,
                     "TCPDOPTS": '"-stderrlogger=/usr/sbin/courierlogger -nodnslookup'

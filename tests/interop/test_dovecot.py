@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Dovecot that is told who the client is: LMTP and submission, by XCLIENT and by PROXY headers.
+"""Dovecot that is told who the client is: LMTP and submission, by XCLIENT, by PROXY headers, and by
+the address they are connected to from.
 
 It trusts this machine to speak for others, so a session in which it was told nothing would be one of
 this machine.
@@ -19,7 +20,8 @@ from test_xclient import front, mta_of  # noqa: F401
 from xclient import attributes, xclient_backend
 
 NAME = "client.example.org"     # as it calls itself
-WORDS = ("xclient", "proxy", "proxy2")
+HEADERS = ("proxy", "proxy2")
+WORDS = ("xclient", "proxy", "proxy2", "transparent")
 
 
 class Dovecot(mtas.Mta):
@@ -35,7 +37,7 @@ class Dovecot(mtas.Mta):
         ssl = no
         base_dir = /run/dovecot-interop
         mail_location = maildir:~/Maildir
-        login_trusted_networks = 127.0.0.0/8
+        login_trusted_networks = 127.0.0.0/8 ::1
         haproxy_trusted_networks = 127.0.0.0/8
         auth_username_format = %Ln
         disable_plaintext_auth = no
@@ -53,7 +55,7 @@ class Dovecot(mtas.Mta):
         }
         service lmtp {
           inet_listener lmtp {
-            address = 127.0.0.1
+            address = 127.0.0.1 ::1
             port = @LMTP@
           }
           inet_listener lmtp_header {
@@ -64,7 +66,7 @@ class Dovecot(mtas.Mta):
         }
         service submission-login {
           inet_listener submission {
-            address = 127.0.0.1
+            address = 127.0.0.1 ::1
             port = @SUBMISSION@
           }
           inet_listener submission_header {
@@ -113,7 +115,7 @@ def trace_of(mta):
 def test_lmtp_knows_the_client(word, near, to, far, front, networks, mta_of):  # noqa: F811
     mta = mta_of(Dovecot)
     mta.clear()
-    proxy = front(Dovecot, mta.port if word == "xclient" else mta.header_port, near=near,
+    proxy = front(Dovecot, mta.header_port if word in HEADERS else mta.port, near=near,
                   identity=word, protocol="lmtp")
     with networks[1].run(Client, (to, proxy.address[1]), lmtp=True) as client:
         assert not [k for k in client.ehlo(NAME) if k.startswith("XCLIENT")]
@@ -131,7 +133,7 @@ def test_lmtp_knows_the_client(word, near, to, far, front, networks, mta_of):  #
 def test_lmtp_knows_the_client_after_starttls(word, front, networks, mta_of, pki):  # noqa: F811
     mta = mta_of(Dovecot)
     mta.clear()
-    proxy = front(Dovecot, mta.port if word == "xclient" else mta.header_port, identity=word,
+    proxy = front(Dovecot, mta.header_port if word in HEADERS else mta.port, identity=word,
                   protocol="lmtp", reconnect="yes")
     with networks[1].run(Client, proxy.address, lmtp=True) as client:
         client.ehlo("in-clear.example.org")
@@ -154,7 +156,7 @@ def plain(password):
 def test_submission_knows_the_client(word, near, to, far, front, networks, mta_of, relay, pki):  # noqa: F811
     """Nobody relays without a login, and what follows a login is the client's."""
     mta = mta_of(Dovecot)
-    proxy = front(Dovecot, mta.submission_port if word == "xclient" else mta.submission_header_port,
+    proxy = front(Dovecot, mta.submission_header_port if word in HEADERS else mta.submission_port,
                   near=near, identity=word, implicitTls="yes")
     with networks[1].run(Client.implicit, (to, proxy.address[1]), context(pki)) as client:
         assert not [k for k in client.ehlo(NAME) if k.startswith("XCLIENT")]

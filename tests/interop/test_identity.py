@@ -6,8 +6,7 @@ what its manual calls ordinary: it takes mail for its own domains from anybody, 
 from this machine.
 """
 
-import contextlib
-import socket
+import ipaddress
 
 import pytest
 
@@ -15,12 +14,13 @@ import ehlock
 import mtas
 import netns
 from ehlock import Ehlock
+from leadback import LeadBack
 from messages import SENDER
 from mtas import DOMAINS, text
 from net import free_port, text_of, wait_until
 from roots import HOST, USER, wait_listening
 from smtp_client import Client, context
-from starters import hand_over
+from starters import listening
 
 NEAR, FAR = "192.0.2.1", "192.0.2.50"
 NEAR6, FAR6 = "2001:db8::1", "2001:db8::50"
@@ -31,6 +31,12 @@ PATHS = [pytest.param(NEAR, NEAR, FAR, id="ipv4"), pytest.param(NEAR6, NEAR6, FA
 OURS = f"{USER}@{HOST}"
 FOREIGN = "victim@example.com"
 
+# Of each server: names(address) gives what stands in the line of its log that says who the client is.
+
+
+def says_who(mta, address, since=0):
+    return any(all(word in line for word in mta.names(address)) for line in list(mta.root.log)[since:])
+
 
 class Postfix(mtas.Postfix):
     words = ("proxy", "proxy2", "transparent")
@@ -40,6 +46,7 @@ class Postfix(mtas.Postfix):
         super().__init__(root)
         self.header_port = free_port()      # where a header is wanted
         self.postscreen_port = free_port()  # the same, by postscreen
+        self.bare_postscreen_port = free_port()     # postscreen, and no header
 
     def start(self):
         self.configure(f"""
@@ -47,20 +54,26 @@ class Postfix(mtas.Postfix):
             local_recipient_maps =
             home_mailbox = Maildir/
             inet_protocols = all
+            mynetworks = 127.0.0.0/8, [::1]/128
+            inet_interfaces = 127.0.0.1, ::1
             """)
         lines = (f"127.0.0.1:{self.port} inet n - n - - smtpd\n"
+                 f"[::1]:{self.port} inet n - n - - smtpd\n"
                  f"127.0.0.1:{self.header_port} inet n - n - - smtpd"
                  " -o smtpd_upstream_proxy_protocol=haproxy\n"
                  f"127.0.0.1:{self.postscreen_port} inet n - n - 1 postscreen"
                  " -o postscreen_upstream_proxy_protocol=haproxy -o postscreen_greet_wait=1s\n"
+                 + "".join(f"{host}:{self.bare_postscreen_port} inet n - n - 1 postscreen"
+                           " -o postscreen_cache_map= -o postscreen_greet_wait=1s\n"
+                           for host in ("127.0.0.1", "[::1]")) +
                  "smtpd pass - - n - - smtpd")
         self.root.write(f"{self.instance}/etc/master.cf", text(self.MASTER, LISTEN=lines))
         self.root.run("postfix", "-c", f"{self.instance}/etc", "start")
         wait_listening(self.address)
         wait_listening(("127.0.0.1", self.header_port))
 
-    def says_who(self, address):
-        return self.root.says(f"connect from unknown[{address}]")
+    def names(self, address):
+        return f"connect from unknown[{address}]",
 
 
 class Exim(mtas.Exim):
@@ -71,9 +84,9 @@ class Exim(mtas.Exim):
     CONF = """
         primary_hostname = @HOST@
         domainlist local_domains = @DOMAINS@
-        hostlist relay_from_hosts = 127.0.0.1
+        hostlist relay_from_hosts = <; 127.0.0.1 ; ::1
         daemon_smtp_ports = @PORT@
-        local_interfaces = 127.0.0.1
+        local_interfaces = <; 127.0.0.1 ; ::1
         spool_directory = /srv/exim-@PORT@
         log_file_path = syslog
         log_selector = +smtp_connection
@@ -107,8 +120,8 @@ class Exim(mtas.Exim):
                                      f"/srv/exim-{port}.pid")
             wait_listening(("127.0.0.1", port), daemon)
 
-    def says_who(self, address):
-        return any(f"[{address}]" in line and "rejected RCPT" in line for line in list(self.root.log))
+    def names(self, address):
+        return f"[{address}]", "rejected RCPT"
 
 
 class OpenSmtpd(mtas.OpenSmtpd):
@@ -117,6 +130,7 @@ class OpenSmtpd(mtas.OpenSmtpd):
 
     CONF = """
         listen on 127.0.0.1 port @PORT@ hostname @HOST@
+        listen on ::1 port @PORT@ hostname @HOST@
         listen on 127.0.0.1 port @HEADER@ hostname @HOST@ proxy-v2
         action "store" maildir "/home/@USER@/Maildir"
         action "relay" relay
@@ -134,20 +148,26 @@ class OpenSmtpd(mtas.OpenSmtpd):
         daemon = self.root.spawn("smtpd", "-d", "-f", "/srv/smtpd.conf")
         wait_listening(self.address, daemon)
 
-    def says_who(self, address):
-        return self.root.says(f"smtp connected address={address}")
+    def names(self, address):
+        return f"smtp connected address={f'[{address}]' if ':' in address else address} ",
 
 
 class Sendmail(mtas.Sendmail):
     words = ("transparent",)
     trusts_all_own_addresses = True     # DontProbeInterfaces
+    MC = mtas.Sendmail.MC + """
+        DAEMON_OPTIONS(`Family=inet6, Name=MTA6, Addr=::1, Port=@PORT@')dnl
+        """
 
-    def says_who(self, address):
-        return any(f"relay=[{address}]" in line and "reject=5" in line for line in list(self.root.log))
+    def names(self, address):
+        if ":" in address:      # written in full
+            address = "IPv6:" + ":".join(f"{int(group, 16):x}" for group in
+                                         ipaddress.ip_address(address).exploded.split(":"))
+        return f"relay=[{address}]", "reject=5"
 
 
 class Aiosmtpd(mtas.Aiosmtpd):
-    words = ("proxy", "proxy2")
+    words = ("proxy", "proxy2", "transparent")
     trusts_all_own_addresses = False
 
     PROGRAM = """
@@ -166,7 +186,7 @@ class Aiosmtpd(mtas.Aiosmtpd):
 
             async def handle_RCPT(self, server, session, envelope, address, options):
                 print(f"mail for {address} from [{session.peer[0]}]", file=sys.stderr, flush=True)
-                if session.peer[0] != "127.0.0.1" and address.rpartition("@")[2] not in DOMAINS:
+                if session.peer[0] not in ("127.0.0.1", "::1") and address.rpartition("@")[2] not in DOMAINS:
                     return "550 5.7.1 relaying denied"
                 envelope.rcpt_tos.append(address)
                 return "250 2.1.5 taken"
@@ -179,7 +199,7 @@ class Aiosmtpd(mtas.Aiosmtpd):
             for port, seconds in ((sys.argv[1], None), (sys.argv[2], 5)):
                 await loop.create_server(
                     lambda seconds=seconds: SMTP(Handler(), proxy_protocol_timeout=seconds),
-                    "127.0.0.1", int(port))
+                    ["127.0.0.1", "::1"], int(port))
             await asyncio.Event().wait()
 
         logging.basicConfig()
@@ -197,11 +217,23 @@ class Aiosmtpd(mtas.Aiosmtpd):
         for port in (self.port, self.header_port):
             wait_listening(("127.0.0.1", port), daemon)
 
-    def says_who(self, address):
-        return self.root.says(f"mail for {FOREIGN} from [{address}]")
+    def names(self, address):
+        return f"mail for {FOREIGN} from [{address}]",
 
 
-KINDS = [Postfix, Exim, OpenSmtpd, Sendmail, Aiosmtpd]
+class Courier(mtas.Courier):
+    """It trusts what /etc/courier/smtpaccess/default has: this machine, by IPv4 and by IPv6."""
+    words = ("transparent",)
+    trusts_all_own_addresses = False
+
+    def ports(self):
+        return f"127.0.0.1.{self.port},::1.{self.port}"
+
+    def names(self, address):
+        return f"relay={address if ':' in address else f'::ffff:{address}'},", f"to=<{FOREIGN}>"
+
+
+KINDS = [Postfix, Exim, OpenSmtpd, Sendmail, Courier, Aiosmtpd]
 ROWS = [(kind, word) for kind in KINDS for word in kind.words]
 
 
@@ -210,8 +242,7 @@ def networks():
     with netns.Namespace() as server, netns.Namespace() as far:
         server.join(far, (f"{NEAR}/24", f"{FAR}/24"), (f"{NEAR6}/64", f"{FAR6}/64"))
         server.ip("addr", "add", f"{EXTRA}/32", "dev", "lo")
-        # The two commands of ehlock.conf(5), for whatever port the backends have.
-        server.ip("route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100")
+        server.back = LeadBack(server)
         yield server, far
 
 
@@ -225,31 +256,11 @@ def mta_of(networks, roots):
         if kind not in running:
             mta = kind(roots(f"identity-{kind.name}", kind.packages))
             server.run(mta.start)
-            server.ip("rule", "add", "ipproto", "tcp", "sport", mta.port, "lookup", "100")
+            server.back.port(mta.port)
             running[kind] = mta
         return running[kind]
 
     return get
-
-
-def inherit_dual_stack(proxy, server):
-    """Lets it inherit a socket of [::] that takes IPv4 as well, as service managers make them. The
-    socket is returned, to be closed when it has started."""
-    sock = server.run(socket.create_server, ("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-    proxy.command, proxy.pass_fds = hand_over(sock), [sock.fileno()]
-    proxy.env = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "smtp"}
-    proxy.address = ("::", sock.getsockname()[1])
-    return sock
-
-
-@contextlib.contextmanager
-def listening(proxy, server, near):
-    """Around its start: where it listens."""
-    if near != "::":
-        yield
-        return
-    with inherit_dual_stack(proxy, server):
-        yield
 
 
 @pytest.fixture
@@ -264,6 +275,8 @@ def front(networks, tmp_path, pki, mta_of, request):
         address = (near, server.run(free_port, near))
         accept = None if near == "::" else text_of(address)
         port = port or (mta.header_port if word.startswith("proxy") else mta.port)
+        if word == "transparent":   # each client is led to its kind
+            options["connect"] = [f"127.0.0.1:{port}", f"[::1]:{port}"]
         proxy = Ehlock.wrap(tmp_path, ("127.0.0.1", port), pki.ecdsa, accept=accept,
                             identity=word, spareWorkers=2, **options)
         proxy.address = address
@@ -313,13 +326,17 @@ def test_local_address(kind, front, networks):
         assert may_relay(client) == kind.trusts_all_own_addresses
 
 
+@pytest.mark.parametrize("near,to,far", PATHS)
 @pytest.mark.parametrize("kind,word", ROWS, ids=[f"{kind.name}-{word}" for kind, word in ROWS])
-def test_backend_knows_the_client(kind, word, front, networks, mta_of):
-    proxy = front(kind, word)
-    with networks[1].run(Client, proxy.address) as client:
+def test_backend_knows_the_client(kind, word, near, to, far, front, networks, mta_of):
+    """With a header the backend is reached by IPv4 in any case, with `transparent` as the client comes."""
+    mta = mta_of(kind)
+    before = len(mta.root.log)
+    proxy = front(kind, word, near)
+    with networks[1].run(Client, (to, proxy.address[1])) as client:
         client.ehlo()
         assert not may_relay(client)
-    wait_until(lambda: mta_of(kind).says_who(FAR), f"{kind.name} logs {FAR}")
+    wait_until(lambda: says_who(mta, far, before), f"{kind.name} logs {far}")
     assert "open relay" not in proxy.log
     assert proxy.summary()["outcome"] == "done"
 
@@ -345,39 +362,15 @@ def test_backend_knows_the_client_after_starttls(reconnect, kind, word, front, n
     assert (proxy.summary()["outcome"], proxy.summary()["tls"]) == ("done", "TLS1.3")
 
 
-@pytest.mark.parametrize("kind,word", [row for row in ROWS if row[1] != "transparent"],
-                         ids=[f"{kind.name}-{word}" for kind, word in ROWS if word != "transparent"])
-def test_backend_knows_the_ipv6_client(kind, word, front, networks, mta_of):
-    """Though the backend is reached by IPv4."""
-    proxy = front(kind, word, NEAR6)
-    with networks[1].run(Client, proxy.address) as client:
-        client.ehlo()
-        assert not may_relay(client)
-    wait_until(lambda: mta_of(kind).says_who(FAR6) or mta_of(kind).says_who(f"[{FAR6}]"),
-               f"{kind.name} logs {FAR6}")
-
-
-@pytest.mark.parametrize("kind,word", [row for row in ROWS if row[1] != "transparent"],
-                         ids=[f"{kind.name}-{word}" for kind, word in ROWS if word != "transparent"])
-def test_backend_knows_the_ipv4_client_of_an_ipv6_socket(kind, word, front, networks, mta_of):
-    mta = mta_of(kind)
-    before = sum(f"[{FAR}]" in line or f"address={FAR}" in line for line in list(mta.root.log))
-    proxy = front(kind, word, "::")
-    with networks[1].run(Client, (NEAR, proxy.address[1])) as client:
-        client.ehlo()
-        assert not may_relay(client)
-    wait_until(lambda: sum(f"[{FAR}]" in line or f"address={FAR}" in line
-                           for line in list(mta.root.log)) > before, f"{kind.name} logs {FAR}")
-    assert not mta.root.says("::ffff:")
-
-
 @pytest.mark.parametrize("near,to,far", PATHS)
-@pytest.mark.parametrize("word", ["proxy", "proxy2"])
+@pytest.mark.parametrize("word", ["proxy", "proxy2", "transparent"])
 def test_postscreen_knows_the_client(word, near, to, far, front, networks, mta_of, pki):
     """And so does the smtpd that it hands the client to."""
     mta = mta_of(Postfix)
     before = len(mta.root.log)
-    proxy = front(Postfix, word, near, mta.postscreen_port)
+    port = mta.bare_postscreen_port if word == "transparent" else mta.postscreen_port
+    networks[0].back.port(mta.bare_postscreen_port)
+    proxy = front(Postfix, word, near, port)
     with networks[1].run(Client.secured, (to, proxy.address[1]), context(pki)) as client:
         assert not may_relay(client)
 
@@ -437,4 +430,4 @@ def test_haproxy_in_front(near, far_address, how, front, networks, roots, mta_of
     finally:
         balancer.stop()
     assert summary["via"].startswith("127.0.0.1:") and summary["outcome"] == "done"
-    assert mta_of(Postfix).says_who(far_address)
+    assert says_who(mta_of(Postfix), far_address)

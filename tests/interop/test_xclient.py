@@ -13,7 +13,8 @@ from messages import SENDER
 from mtas import DOMAINS, text
 from net import free_port, text_of, wait_until
 from smtp_client import Client, context
-from test_identity import FAR, NEAR, NEAR6, PATHS, listening, may_relay, networks  # noqa: F401
+from starters import listening
+from test_identity import FAR, NEAR, NEAR6, PATHS, may_relay, networks  # noqa: F401
 
 CLIENT_NAME = "relay.example.net"
 
@@ -84,8 +85,11 @@ def front(networks, tmp_path, pki, mta_of, request):  # noqa: F811
     def start(kind, port=None, near=NEAR, **options):
         mta = mta_of(kind)
         request.node.used_roots = [mta.root.name]
-        address = (near, server.run(free_port, near))
-        proxy = Ehlock.wrap(tmp_path, ("127.0.0.1", port or mta.port), pki.ecdsa,
+        address, port = (near, server.run(free_port, near)), port or mta.port
+        if options.get("identity") == "transparent":
+            server.back.port(port)
+            options["connect"] = [f"127.0.0.1:{port}", f"[::1]:{port}"]
+        proxy = Ehlock.wrap(tmp_path, ("127.0.0.1", port), pki.ecdsa,
                             accept=None if near == "::" else text_of(address), spareWorkers=2,
                             **{"identity": "xclient", **options})
         proxy.address = address

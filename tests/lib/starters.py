@@ -5,6 +5,7 @@
         with Client(starter.address) as client: ...
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -34,6 +35,26 @@ os.execv(sys.argv[2], sys.argv[2:])
 def hand_over(*socks):
     """The words in front of a command that inherits these sockets; LISTEN_FDS is the caller's."""
     return [sys.executable, "-c", _HAND_OVER, ",".join(str(sock.fileno()) for sock in socks)]
+
+
+def inherit_dual_stack(proxy, namespace):
+    """Lets it inherit a socket of [::] that takes IPv4 as well, as service managers make them. The
+    socket is returned, to be closed when it has started."""
+    sock = namespace.run(socket.create_server, ("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    proxy.command, proxy.pass_fds = hand_over(sock), [sock.fileno()]
+    proxy.env = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "smtp"}
+    proxy.address = ("::", sock.getsockname()[1])
+    return sock
+
+
+@contextlib.contextmanager
+def listening(proxy, namespace, near):
+    """Around its start: where it listens. `near` "::" is such a socket."""
+    if near != "::":
+        yield
+        return
+    with inherit_dual_stack(proxy, namespace):
+        yield
 
 
 def xinetd():

@@ -9,10 +9,12 @@ import net
 import netns
 import proxy_header
 from backend import Backend, ScriptedBackend
-from ehlock import Ehlock
+from ehlock import ROOT, Ehlock
+from leadback import LeadBack, page
 from pki import NAME
 from proxy_header import HeaderBackend
 from smtp_client import Client, context
+from starters import listening
 
 CLIENT = ("198.51.100.7", 4444)
 
@@ -452,14 +454,6 @@ def networks():
         yield server, far
 
 
-def lead_back(server, port):
-    """The commands of ehlock.conf(5): answers of the backend to anybody stay on this machine."""
-    for family in ("-4", "-6"):
-        everybody = "0.0.0.0/0" if family == "-4" else "::/0"
-        server.ip(family, "rule", "add", "ipproto", "tcp", "sport", port, "lookup", 100)
-        server.ip(family, "route", "add", "local", everybody, "dev", "lo", "table", 100)
-
-
 class PeerBackend(Backend):
     """Remembers from where it was connected to."""
 
@@ -468,31 +462,120 @@ class PeerBackend(Backend):
         super().serve(session)
 
 
-@pytest.mark.parametrize("near,far_address,loopback", [("192.0.2.1", "192.0.2.50", "127.0.0.1"),
-                                                       ("2001:db8::1", "2001:db8::50", "::1")])
-def test_transparent_shows_the_clients_own_address(near, far_address, loopback, networks, tmp_path,
+# Where ehlock listens, where the client goes, who that is, and where the backend is. The last client
+# comes by IPv4 to a socket of IPv6.
+NEAR, FAR, NEAR6, FAR6 = "192.0.2.1", "192.0.2.50", "2001:db8::1", "2001:db8::50"
+SAME_KIND = [pytest.param(NEAR, NEAR, FAR, "127.0.0.1", id="ipv4"),
+             pytest.param(NEAR6, NEAR6, FAR6, "::1", id="ipv6"),
+             pytest.param("::", NEAR6, FAR6, "::1", id="ipv6-dual-stack"),
+             pytest.param("::", NEAR, FAR, "127.0.0.1", id="v4-mapped")]
+OTHER_KIND = [pytest.param(NEAR, NEAR, "::1", id="ipv4"),
+              pytest.param(NEAR6, NEAR6, "127.0.0.1", id="ipv6"),
+              pytest.param("::", NEAR6, "127.0.0.1", id="ipv6-dual-stack"),
+              pytest.param("::", NEAR, "::1", id="v4-mapped")]
+
+
+@pytest.fixture
+def field(networks, tmp_path, pki):
+    """field(near, *hosts, **options): ehlock, and a backend on each of these addresses of its machine,
+    all on the same port."""
+    server, _ = networks
+    back = LeadBack(server)
+    running = []
+
+    def start(near, *hosts, **options):
+        port = server.run(net.free_port, hosts[0])
+        back.port(port)
+        backends = []
+        for host in hosts:
+            backends.append(PeerBackend(address=(host, port)))
+            server.run(backends[-1].start)
+            running.append(backends[-1])
+        address = (near, server.run(net.free_port, near))
+        settings = {"identity": "transparent", "spareWorkers": 2,
+                    "accept": None if near == "::" else net.text_of(address),
+                    "connect": [net.text_of(backend.address) for backend in backends], **options}
+        proxy = Ehlock.wrap(tmp_path, backends[0].address, pki.ecdsa, **settings)
+        proxy.address = address
+        running.append(proxy)
+        with listening(proxy, server, near):
+            server.run(proxy.start)
+        return proxy, *backends
+
+    yield start
+    for one in reversed(running):
+        one.stop()
+
+
+@pytest.mark.parametrize("near,to,far_address,loopback", SAME_KIND)
+def test_transparent_shows_the_clients_own_address(near, to, far_address, loopback, networks, field,
                                                    pki):
-    server, far = networks
-    backend = PeerBackend(address=(loopback, server.run(net.free_port, loopback)))
-    address = (near, server.run(net.free_port, near))
-    lead_back(server, backend.address[1])
-    proxy = Ehlock.wrap(tmp_path, backend.address, pki.ecdsa, accept=net.text_of(address),
-                        identity="transparent", spareWorkers=2, reconnect="yes")
-    server.run(backend.start)
-    try:
-        server.run(proxy.start)
-        for _ in range(3):
-            with far.run(Client, address) as client:
-                client.ehlo()
-                client.starttls(context(pki))
-                deliver(client)
-        assert "open relay" not in proxy.log
-        proxy.stop()
-    finally:
-        backend.stop()
+    proxy, backend = field(near, loopback, reconnect="yes")
+    for _ in range(3):
+        with networks[1].run(Client, (to, proxy.address[1])) as client:
+            client.ehlo()
+            client.starttls(context(pki))
+            deliver(client)
+    assert "open relay" not in proxy.log
+    proxy.stop()
+    backend.stop()
     backend.check()
     assert len(backend.messages) == 3
     assert [s.events["peer"][0] for s in backend.sessions] == [far_address] * 6
+
+
+@pytest.mark.parametrize("near,to,far_address,loopback", SAME_KIND)
+def test_transparent_leads_each_client_to_its_kind_of_backend(near, to, far_address, loopback, networks,
+                                                              field):
+    """Whichever line stands first. The other backend does not even see a connection."""
+    proxy, *backends = field(near, "::1" if loopback == "127.0.0.1" else "127.0.0.1", loopback)
+    for _ in range(2):
+        with networks[1].run(Client, (to, proxy.address[1])) as client:
+            deliver(client)
+    proxy.stop()
+    assert not backends[0].sessions
+    assert [s.events["peer"][0] for s in backends[1].sessions] == [far_address] * 2
+    assert len(backends[1].messages) == 2
+
+
+@pytest.mark.parametrize("near,to,loopback", OTHER_KIND)
+def test_transparent_never_connects_in_our_own_name(near, to, loopback, networks, field):
+    """A client of the one kind, and there is a backend of the other only."""
+    proxy, backend = field(near, loopback)
+    with networks[1].run(Client, (to, proxy.address[1])) as client:
+        assert (client.greeting.code, client.read_to_end()) == (421, b"")
+    summary = proxy.summary()
+    proxy.stop()
+    assert summary["reason"] == (f"backend {net.text_of(backend.address)}: the client's address is not "
+                                 "of this kind (IPv4, IPv6)"), summary
+    assert summary["outcome"] == "lost" and summary["backend"] == "-", summary
+    assert not backend.sessions
+
+
+def test_transparent_client_with_a_link_local_address(networks, field):
+    """It means something on its cable only, where the backend is not. It gets no other name."""
+    server, far = networks
+
+    for place, address in ((server, "fe80::1"), (far, "fe80::50")):
+        place.ip("addr", "add", f"{address}/64", "dev", "cable", "nodad")
+    proxy, *backends = field("::", "::1", "127.0.0.1")
+    scope = far.run(socket.if_nametoindex, "cable")
+    sock = far.run(socket.socket, socket.AF_INET6)
+    sock.settimeout(net.DEADLINE)
+    far.run(sock.connect, ("fe80::1", proxy.address[1], 0, scope))
+    
+    with Client.over(sock) as client:
+        assert (client.greeting.code, client.read_to_end()) == (421, b"")
+    summary = proxy.summary()
+    proxy.stop()
+    assert "[::1]:" in summary["reason"] and "not of this kind" in summary["reason"], summary
+    assert [backend.sessions for backend in backends] == [[], []]
+
+
+def test_manual_has_the_commands_of_the_page():
+    manual = (ROOT / "docs" / "ehlock.conf.5").read_text()
+    for commands in page():
+        assert commands[0] in manual.splitlines()
 
 
 def test_transparent_worker_has_no_rights(networks, tmp_path, pki):
@@ -511,41 +594,12 @@ def test_transparent_worker_has_no_rights(networks, tmp_path, pki):
     proxy.stop()
 
 
-def test_transparent_worker_with_many_sessions(networks, tmp_path, pki):
+def test_transparent_worker_with_many_sessions(networks, field):
     """A worker ends when its sockets are used up, and the next has its own."""
-    server, far = networks
-    backend = PeerBackend(address=("127.0.0.1", server.run(net.free_port)))
-    address = ("192.0.2.1", server.run(net.free_port, "192.0.2.1"))
-    lead_back(server, backend.address[1])
-    proxy = Ehlock.wrap(tmp_path, backend.address, pki.ecdsa, accept=net.text_of(address),
-                        identity="transparent", spareWorkers=1, connectionsPerWorker=1000)
-    server.run(backend.start)
-    try:
-        server.run(proxy.start)
-        for _ in range(140):
-            with far.run(Client, address) as client:
-                client.quit()
-        proxy.stop()
-    finally:
-        backend.stop()
-    assert {s.events["peer"][0] for s in backend.sessions} == {"192.0.2.50"}
+    proxy, backend = field(NEAR, "127.0.0.1", spareWorkers=1, connectionsPerWorker=1000)
+    for _ in range(140):
+        with networks[1].run(Client, proxy.address) as client:
+            client.quit()
+    proxy.stop()
+    assert {s.events["peer"][0] for s in backend.sessions} == {FAR}
     assert len(backend.sessions) == 140
-
-
-def test_transparent_never_connects_in_our_own_name(networks, tmp_path, pki):
-    """An IPv6 client, and the backend has IPv4 only."""
-    server, far = networks
-    backend = PeerBackend(address=("127.0.0.1", server.run(net.free_port)))
-    address = ("2001:db8::1", server.run(net.free_port, "2001:db8::1"))
-    proxy = Ehlock.wrap(tmp_path, backend.address, pki.ecdsa, accept=net.text_of(address),
-                        identity="transparent", spareWorkers=1)
-    server.run(backend.start)
-    try:
-        server.run(proxy.start)
-        with far.run(Client, address) as client:
-            assert client.greeting.code == 421
-        assert "not of this kind" in proxy.summary()["reason"]
-        proxy.stop()
-    finally:
-        backend.stop()
-    assert not backend.sessions
