@@ -4,6 +4,9 @@
     here (the MTA, ehlock, the rules of docs/outbound.md) ---with---    host that offers STARTTLS
                                                           ---without--- host that does not
 
+    lan (the MTA) ---lan--- here, a router (ehlock, the other rules) ---with---    ...
+                                                                     ---without--- ...
+
 The cables are read along. It is looked for any line of the message on the one, and found on the
 other.
 """
@@ -17,7 +20,7 @@ from ehlock import Ehlock, global_part, section
 from messages import LINES, SENDER, assert_same, lf, message, received_text
 from mtas import text
 from net import DEADLINE, text_of, wait_until
-from outbound import load, page
+from outbound import doors, load, page
 from sniffer import Sniffer
 from tls_server import TlsServer
 
@@ -101,8 +104,12 @@ class Sendmail:
                       SENDER, to, input=data)
 
 
+WAYS = [(Postfix, "here"), (Sendmail, "here"), (Postfix, "tproxy"), (Postfix, "redirect"),
+        (Sendmail, "redirect")]
+
+
 class Field:
-    def __init__(self, kind, root, pki, directory):
+    def __init__(self, kind, way, root, pki, directory):
         self.directory = directory
         self.here = netns.Namespace()
         self.hosts, self.servers = {}, {}
@@ -115,27 +122,43 @@ class Field:
                     None, offers=False, answer=b"502 5.5.1 what?\r\n", address=(address, 25))
                 self.hosts[name].run(server.start)
                 self.servers[address] = server
-        load(self.here, page()[0][0])
+        self.place = self.here if way == "here" else self.make_lan()
+        self.prepare(way)
         self.mta = kind(root)
-        self.here.run(self.mta.start)
+        self.place.run(self.mta.start)
+
+    def make_lan(self):
+        lan = netns.Namespace()
+        self.here.join(lan, ("10.0.0.1/24", "10.0.0.2/24"), ("fd00::1/64", "fd00::2/64"), cable="lan")
+        lan.ip("route", "add", "default", "via", "10.0.0.1")
+        lan.ip("-6", "route", "add", "default", "via", "fd00::1")
+        return lan
+
+    def prepare(self, way):
+        """The packet filter here, and where ehlock is to be for it."""
+        filters, commands = page()
+        load(self.here, filters[("here", "tproxy", "redirect").index(way)])
+        for command in commands if way == "tproxy" else ():
+            self.here.ip(*command.split()[1:])
+        self.accept = doors() if way == "redirect" else ["127.0.0.1:2525", "[::1]:2525"]
 
     def close(self):
         self.mta.stop()
         for server in self.servers.values():
             server.stop()
-        for space in [self.here, *self.hosts.values()]:
+        for space in {self.here, self.place, *self.hosts.values()}:
             space.close()
 
     def start(self, **options):
         proxy = Ehlock(self.directory, global_part() + section(
-            "out", client=True, transparent="destination", accept=["127.0.0.1:2525", "[::1]:2525"],
+            "out", client=True, transparent="destination", accept=self.accept,
             protocol="smtp", spareWorkers=2, **options))
         return self.here.run(proxy.start)
 
     def submit(self, to):
         """Has the MTA send; gives what it says of it in its log."""
         begin = len(self.mta.root.log)
-        self.here.run(self.mta.submit, to, lf(message(self.mta.lines)))
+        self.place.run(self.mta.submit, to, lf(message(self.mta.lines)))
 
         def verdict():
             for line in self.mta.root.log[begin:]:
@@ -146,14 +169,15 @@ class Field:
         return wait_until(verdict, f"{self.mta.name} tells what became of it", 2 * DEADLINE)
 
 
-@pytest.fixture(scope="module", params=[Postfix, Sendmail], ids=lambda kind: kind.name)
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0].name}-{way[1]}")
 def field(request, roots, pki, tmp_path_factory):
     reason = netns.why_impossible()
     if reason:
         pytest.skip(reason)
     if not shutil.which("nft"):
         pytest.skip("needs nft (nftables)")
-    it = Field(request.param, roots(request.param.name, request.param.packages), pki,
+    kind, way = request.param
+    it = Field(kind, way, roots(f"{kind.name}-{way}", kind.packages), pki,
                tmp_path_factory.mktemp("field"))
     yield it
     it.close()

@@ -15,15 +15,23 @@ def worker_user():
 
 
 def page():
-    """The rules for the packet filter (REDIRECT, TPROXY) and the commands beside them. The one thing
-    that is changed is the user, where there is none of that name."""
+    """The rules for the packet filter (REDIRECT, TPROXY, REDIRECT on a router) and the commands beside
+    them (of TPROXY). The one thing that is changed is the user, where there is none of that name."""
     text = (ROOT / "docs" / "outbound.md").read_text()
     blocks = "\n".join(textwrap.dedent(block)
                        for block in re.findall(r"(?:^(?:    .*)?\n)+", text, re.M))
     tables = re.findall(r"^table .*?^}\n", blocks, re.M | re.S)
     commands = re.findall(r"^ip .*", blocks, re.M)
-    assert len(tables) == 2 and len(commands) == 4
+    assert len(tables) == 3 and len(commands) == 4
     return [rules.replace('"ehlock"', f'"{worker_user()}"') for rules in tables], commands
+
+
+def doors():
+    """Where ehlock accepts on a router with REDIRECT."""
+    section = (ROOT / "docs" / "outbound.md").read_text().split("without root: REDIRECT")[1]
+    found = re.findall(r"^    accept += (\S+)$", section.split("\n## ")[0], re.M)
+    assert len(found) == 2
+    return found
 
 
 def load(namespace, rules):

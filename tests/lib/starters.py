@@ -37,23 +37,24 @@ def hand_over(*socks):
     return [sys.executable, "-c", _HAND_OVER, ",".join(str(sock.fileno()) for sock in socks)]
 
 
-def inherit_dual_stack(proxy, namespace):
+def inherit_dual_stack(proxy, namespace, service, port):
     """Lets it inherit a socket of [::] that takes IPv4 as well, as service managers make them. The
     socket is returned, to be closed when it has started."""
-    sock = namespace.run(socket.create_server, ("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    sock = namespace.run(socket.create_server, ("::", port), family=socket.AF_INET6,
+                         dualstack_ipv6=True)
     proxy.command, proxy.pass_fds = hand_over(sock), [sock.fileno()]
-    proxy.env = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "smtp"}
+    proxy.env = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": service}
     proxy.address = ("::", sock.getsockname()[1])
     return sock
 
 
 @contextlib.contextmanager
-def listening(proxy, namespace, near):
+def listening(proxy, namespace, near, service="smtp", port=0):
     """Around its start: where it listens. `near` "::" is such a socket."""
     if near != "::":
         yield
         return
-    with inherit_dual_stack(proxy, namespace):
+    with inherit_dual_stack(proxy, namespace, service, port):
         yield
 
 

@@ -6,18 +6,21 @@
 The rules and commands are those of docs/outbound.md, as they stand there.
 """
 
+import contextlib
 import re
 import shutil
+import tempfile
+from pathlib import Path
 
 import net
 import netns
 import pytest
 from ehlock import Ehlock, global_part, section
-from outbound import load, page, unload, worker_user
+from outbound import doors, load, page, unload, worker_user
 from pki import NAME
 from smtp_client import Client
 from sniffer import Sniffer
-from starters import Single
+from starters import Single, listening
 from tls_server import TlsServer
 
 WITH, WITHOUT, BROKEN, OTHER, CLOSED = "7", "8", "9", "10", "11"     # hosts of the world
@@ -49,12 +52,28 @@ class World:
             self.serve(BROKEN, family, pki.ecdsa, vanishes=True)
             self.serve(OTHER, family, pki.foreign)
             self.serve(OTHER, family, pki.ecdsa, port=26)
-        filters, commands = page()
-        for rules in filters:
-            load(self.router, rules)
+        self.filters, commands = page()
         for command in commands:
             self.router.ip(*command.split()[1:])
+        for rules in self.filters[:2]:
+            load(self.router, rules)
+        self.accept = ["127.0.0.1:2525", "[::1]:2525"]
         self.directory, self.ca = directory, pki.ca
+
+    @contextlib.contextmanager
+    def redirecting(self, rules=None):
+        """Around: REDIRECT instead of TPROXY for connections of the lan."""
+        before = self.accept
+        self.accept = doors()
+        unload(self.router, "inet", "ehlock")
+        load(self.router, rules or self.filters[2])
+        try:
+            yield
+        finally:
+            unload(self.router, "inet", "ehlock")
+            for rules in self.filters[:2]:
+                load(self.router, rules)
+            self.accept = before
 
     def serve(self, number, family, leaf, port=25, **more):
         server = TlsServer(leaf, address=(host(number, family), port), **more)
@@ -63,7 +82,7 @@ class World:
 
     def configured(self, globals_=None, more="", **options):
         settings = {"client": True, "transparent": "destination", "protocol": "smtp",
-                    "accept": ["127.0.0.1:2525", "[::1]:2525"], "CAfile": self.ca,
+                    "accept": self.accept, "CAfile": self.ca,
                     "spareWorkers": 2, "tlsPolicy": f"203.0.113.1 secure match={NAME}", **options}
         return (global_part(hostname="proxy.example.org", **(globals_ or {})) +
                 section("out", **settings) + more)
@@ -116,19 +135,31 @@ def count(server):
     return len(server.messages)
 
 
-# A connection of the machine itself is redirected by REDIRECT, one of its network by TPROXY.
-PLACES = ["router", "lan"]
+# A connection of the machine itself is redirected by REDIRECT, one of its network by TPROXY, or by
+# REDIRECT as well.
+@pytest.fixture(params=["router", "lan-tproxy", "lan-redirect"])
+def place(world, request):
+    if request.param != "lan-redirect":
+        yield world.router if request.param == "router" else world.lan
+        return
+    with world.redirecting():
+        yield world.lan
+
+
+@pytest.fixture
+def redirecting(world):
+    with world.redirecting():
+        yield
 
 
 @pytest.mark.parametrize("family", [4, 6])
-@pytest.mark.parametrize("place", PLACES)
-def test_tls_is_used_where_it_is_offered(world, start, place, family):
+def test_tls_is_used_where_it_is_offered(world, place, start, family):
     proxy = start()
     to = host(WITH, family)
     server = world.servers[WITH, family, 25]
     before = len(server.sessions)
     with Sniffer(world.router, "wan") as cable:
-        assert send(getattr(world, place), (to, 25)).code == 220
+        assert send(place, (to, 25)).code == 220
         summary = proxy.summary()
     assert server.ended(before).messages[0].body == MESSAGE
     said = cable.bytes_of(to)
@@ -138,14 +169,13 @@ def test_tls_is_used_where_it_is_offered(world, start, place, family):
 
 
 @pytest.mark.parametrize("family", [4, 6])
-@pytest.mark.parametrize("place", PLACES)
-def test_mail_goes_in_clear_where_it_is_not(world, start, place, family):
+def test_mail_goes_in_clear_where_it_is_not(world, place, start, family):
     proxy = start()
     to = host(WITHOUT, family)
     server = world.servers[WITHOUT, family, 25]
     before = len(server.sessions)
     with Sniffer(world.router, "wan") as cable:
-        assert send(getattr(world, place), (to, 25)).code == 220
+        assert send(place, (to, 25)).code == 220
         summary = proxy.summary()
     assert server.ended(before).messages[0].body == MESSAGE
     assert b"secret-body" in cable.bytes_of(to)     # so the cable can be read
@@ -171,6 +201,27 @@ def test_rule_for_the_address_demands_tls(world, start, rule, family):
     # Others are still sent to as before.
     assert send(world.router, (host(WITH, family), 25)).code == 220
     assert proxy.summary(2)["level"] == "may"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_rules_hold_for_everybodys_connections(world, place, start, family):
+    """The same three rules, whoever connects and however the connection was led here."""
+    proxy = start(tlsPolicy=[f"{host(WITHOUT, family)} encrypt", f"{host(WITH, family)} secure match={NAME}",
+                             f"{host(OTHER, family)} secure match={NAME}"])
+    before = {number: count(world.servers[number, family, 25]) for number in (WITHOUT, WITH, OTHER)}
+    with Sniffer(world.router, "wan") as cable:
+        greeting = send(place, (host(WITHOUT, family), 25))
+        assert proxy.summary(1)["level"] == "encrypt"
+        assert greeting.code == 421 and "starttls-not-supported" in greeting.text, greeting
+        greeting = send(place, (host(OTHER, family), 25))
+        assert greeting.code == 421 and "certificate-not-trusted" in greeting.text, greeting
+        assert send(place, (host(WITH, family), 25)).code == 220
+        summary = proxy.summary(3)
+    assert (summary["level"], summary["verified"]) == ("secure", NAME), summary
+    for number, more in ((WITHOUT, 0), (OTHER, 0), (WITH, 1)):
+        assert count(world.servers[number, family, 25]) == before[number] + more
+        said = cable.bytes_of(host(number, family)).replace(b"secret-greeting", b"")
+        assert b"EHLO" in said and b"secret-" not in said, said
 
 
 def test_rule_gives_the_name_that_is_verified(world, start):
@@ -208,6 +259,69 @@ def test_connection_to_ehlock_itself_is_refused(world, start, address):
     summary = proxy.summary()
     assert summary["outcome"] == "refused" and "connected to directly" in summary["reason"]
     assert summary["backend"] == "-"
+
+
+def test_others_cannot_connect_to_ehlock_itself(world, redirecting, start):
+    """Where REDIRECT on a router leads is open to its network: there is nothing to be had."""
+    proxy = start()
+    for number, address in enumerate((("10.0.0.1", 2525), ("fd00::1", 2525)), 1):
+        greeting = send(world.lan, address)
+        assert greeting.code == 421 and "connected to directly" in greeting.text, greeting
+        assert proxy.summary(number)["backend"] == "-"
+
+
+def goes_on(world, family, proxy):
+    """Whether a connection of the lan arrives, with TLS."""
+    to = host(WITH, family)
+    assert send(world.lan, (to, 25)).code == 220
+    summary = net.wait_until(lambda: [s for s in proxy.summaries() if s["backend"] == net.text_of((to, 25))],
+                             "the session's summary")[0]
+    assert summary["server_tls"] == "TLS1.3" and "::ffff:" not in proxy.log, summary
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_redirect_on_a_router_leads_to_all_its_addresses(world, redirecting, start, family):
+    goes_on(world, family, start(accept=["2525", ":::2525"]))
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_redirect_on_a_router_leads_to_an_inherited_dual_stack_socket(world, redirecting, family):
+    proxy = Ehlock(world.directory, world.configured(accept=None))
+    with listening(proxy, world.router, "::", "out", 2525):
+        world.router.run(proxy.start)
+    try:
+        goes_on(world, family, proxy)
+    finally:
+        proxy.stop()
+
+
+@pytest.mark.parametrize("family,more", [(4, "10.0.0.9/24"), (6, "fd00::9/64")])
+def test_redirect_on_a_router_leads_to_its_first_address(world, redirecting, start, family, more):
+    """The first one that ip(8) shows."""
+    world.router.ip("addr", "add", more, "dev", "lan", *["nodad"] * (family == 6))
+    try:
+        shown = world.router.ip("-o", f"-{family}", "address", "show", "dev", "lan")
+        own = [net.text_of((address, 2525)) for address in re.findall(r" inet6? ([^/ ]+)", shown)]
+        proxy = start(accept=own[1])
+        with pytest.raises(ConnectionRefusedError):
+            send(world.lan, (host(WITH, family), 25))
+        proxy.stop()
+        goes_on(world, family, start(accept=own[0]))
+    finally:
+        world.router.ip("addr", "del", more, "dev", "lan")
+
+
+def test_redirect_on_a_router_needs_no_rights(world, redirecting):
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        proxy = Ehlock(directory, world.configured(CAfile=None, tlsPolicy=None), command=[
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        world.router.run(proxy.start)
+        try:
+            for family in (4, 6):
+                goes_on(world, family, proxy)
+        finally:
+            proxy.stop()
 
 
 def test_filter_that_redirects_ehlock_itself_makes_no_circle(world, start):
@@ -265,6 +379,23 @@ def test_connection_to_this_very_machine_does_not_become_one_of_ours(world, star
                 assert peer[:2] == client.sock.getsockname()[:2]
         assert b"MAIL" not in b"".join(server.commands)
         server.stop()
+
+
+@pytest.mark.parametrize("own", ["10.0.0.1", "fd00::1", "192.0.2.1", "2001:db8::1"])
+def test_router_itself_is_left_alone_or_refused(world, redirecting, start, own):
+    """With the rule of the page the client is itself; without `fib` it is refused."""
+    proxy = start()
+    server = world.router.run(TlsServer(None, offers=False, address=(own, 25)).start)
+    try:
+        with world.lan.run(Client, (own, 25)) as client:
+            assert server.session(0).sock.getpeername()[:2] == client.sock.getsockname()[:2]
+        with world.redirecting(world.filters[2].replace("fib daddr type != local", "")):
+            greeting = send(world.lan, (own, 25))
+            assert greeting.code == 421
+            assert "is this machine itself" in proxy.summary()["reason"]
+    finally:
+        server.stop()
+    assert b"MAIL" not in b"".join(server.commands)
 
 
 def test_host_that_answers_nobody_is_told_as_421(world, start):
