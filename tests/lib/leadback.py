@@ -14,20 +14,22 @@ PORT = "10025"      # as the page has it
 
 
 def page():
-    """The commands of the page that are for each backend, and those that are for all of them."""
+    """The commands for a backend on this machine, and those for one on another. Of both: IPv4, IPv6;
+    and of each a rule and a route."""
     text = (ROOT / "docs" / "identity.md").read_text()
     commands = re.findall(r"^    (ip .*)$", text, re.M)
-    rules = [command for command in commands if PORT in command.split()]
-    routes = [command for command in commands if command not in rules]
-    assert [" -6 " in command for command in rules + routes] == [False, True] * 2, commands
-    return rules, routes
+    assert len(commands) == 8
+    assert ["-6" in command.split() for command in commands] == [False, False, True, True] * 2
+    assert [" rule " in command for command in commands] == [True, False] * 4
+    return commands[:4], commands[4:]
 
 
 class LeadBack:
     def __init__(self, namespace):
         self.namespace = namespace
         self.ports = set()
-        self.rules, routes = page()
+        here, _ = page()
+        self.rules, routes = here[::2], here[1::2]
         for command in routes:
             namespace.ip(*command.split()[1:])
 
