@@ -47,6 +47,7 @@ class Postfix(mtas.Postfix):
         self.header_port = free_port()      # where a header is wanted
         self.postscreen_port = free_port()  # the same, by postscreen
         self.bare_postscreen_port = free_port()     # postscreen, and no header
+        self.ipv4_port = free_port()        # a header is wanted, and IPv6 is not known
 
     def start(self):
         self.configure(f"""
@@ -61,6 +62,9 @@ class Postfix(mtas.Postfix):
                  f"[::1]:{self.port} inet n - n - - smtpd\n"
                  f"127.0.0.1:{self.header_port} inet n - n - - smtpd"
                  " -o smtpd_upstream_proxy_protocol=haproxy\n"
+                 f"127.0.0.1:{self.ipv4_port} inet n - n - - smtpd"
+                 " -o smtpd_upstream_proxy_protocol=haproxy -o inet_protocols=ipv4"
+                 " -o inet_interfaces=127.0.0.1 -o mynetworks=127.0.0.0/8\n"
                  f"127.0.0.1:{self.postscreen_port} inet n - n - 1 postscreen"
                  " -o postscreen_upstream_proxy_protocol=haproxy -o postscreen_greet_wait=1s\n"
                  + "".join(f"{host}:{self.bare_postscreen_port} inet n - n - 1 postscreen"
@@ -379,6 +383,27 @@ def test_postscreen_knows_the_client(word, near, to, far, front, networks, mta_o
     wait_until(lambda: says(f"CONNECT from [{far}]:") and says(f"reject: RCPT from unknown[{far}]"),
                f"postscreen and smtpd log {far}")
     assert proxy.summary()["outcome"] == "done"
+
+
+@pytest.mark.parametrize("word", ["proxy", "proxy2"])
+def test_postfix_without_ipv6_does_not_take_the_client(word, front, networks, mta_of):
+    mta = mta_of(Postfix)
+    before = len(mta.root.log)
+    proxy = front(Postfix, word, NEAR6, mta.ipv4_port)
+    with networks[1].run(Client, proxy.address) as client:
+        assert (client.greeting.code, client.read_to_end()) == (421, b"")
+    assert proxy.summary()["reason"] == "backend closed the session with 421"
+    wait_until(lambda: any("warning: haproxy read: " in line and "EOF" not in line
+                           for line in mta.root.log[before:]), "postfix says that it is the header")
+
+
+def test_opensmtpd_does_not_understand_version_1(front, networks, mta_of):
+    mta = mta_of(OpenSmtpd)
+    proxy = front(OpenSmtpd, "proxy")
+    with networks[1].run(Client, proxy.address) as client:
+        assert (client.greeting.code, client.read_to_end()) == (421, b"")
+    assert proxy.summary()["reason"] == "backend closed the connection"
+    wait_until(lambda: mta.root.says("invalid signature"), "it says why")
 
 
 # ---- haproxy in front
