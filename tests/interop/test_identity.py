@@ -309,10 +309,11 @@ def may_relay(client):
     return code < 300
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_none_is_an_open_relay(kind, front, networks):
+def test_none_is_an_open_relay(kind, host, front, networks, mta_of):
     """The danger of which the warning warns is real."""
-    proxy = front(kind, "none")
+    proxy = front(kind, "none", connect=f"{host}:{mta_of(kind).port}")
     with networks[1].run(Client, proxy.address) as client:
         client.ehlo()
         assert may_relay(client), "this server was to trust 127.0.0.1"

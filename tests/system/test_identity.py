@@ -556,7 +556,6 @@ def test_transparent_never_connects_in_our_own_name(near, to, loopback, networks
 def test_transparent_client_with_a_link_local_address(networks, field):
     """It means something on its cable only, where the backend is not. It gets no other name."""
     server, far = networks
-
     for place, address in ((server, "fe80::1"), (far, "fe80::50")):
         place.ip("addr", "add", f"{address}/64", "dev", "cable", "nodad")
     proxy, *backends = field("::", "::1", "127.0.0.1")
@@ -564,7 +563,6 @@ def test_transparent_client_with_a_link_local_address(networks, field):
     sock = far.run(socket.socket, socket.AF_INET6)
     sock.settimeout(net.DEADLINE)
     far.run(sock.connect, ("fe80::1", proxy.address[1], 0, scope))
-    
     with Client.over(sock) as client:
         assert (client.greeting.code, client.read_to_end()) == (421, b"")
     summary = proxy.summary()
@@ -606,6 +604,17 @@ def test_transparent_to_another_machine(near, far_address, inside, networks, hou
     backend.check()
     assert [s.events["peer"][0] for s in backend.sessions] == [far_address]
     assert len(backend.messages) == 1
+
+
+@pytest.mark.parametrize("near,inside", [(NEAR, "10.0.0.2"), (NEAR6, "fd00::2")])
+def test_server_on_another_machine_is_for_ehlock_alone(near, inside, networks, house):
+    """Its answers are not passed on any more, those from its other ports are."""
+    far = networks[1]
+    far.ip("route", "add", f"{inside}/{128 if ':' in inside else 32}", "via", near)
+    with house.run(net.listen, (inside, 25)), house.run(net.listen, (inside, 26)):
+        far.run(net.connect, (inside, 26)).close()
+        with pytest.raises(TimeoutError):
+            far.run(net.connect, (inside, 25), timeout=1)
 
 
 def test_manual_has_the_commands_of_the_page():

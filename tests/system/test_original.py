@@ -320,6 +320,7 @@ def test_redirect_on_a_router_needs_no_rights(world, redirecting):
         try:
             for family in (4, 6):
                 goes_on(world, family, proxy)
+            assert "only REDIRECT can bring connections" in proxy.log
         finally:
             proxy.stop()
 
