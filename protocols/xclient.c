@@ -9,6 +9,7 @@ static const char *const names[XCLIENT_ATTRIBUTES] = {
     [XCLIENT_DESTADDR] = "DESTADDR", [XCLIENT_DESTPORT] = "DESTPORT",
     [XCLIENT_PROTO] = "PROTO",       [XCLIENT_LOGIN] = "LOGIN",
     [XCLIENT_NAME] = "NAME",         [XCLIENT_REVERSE_NAME] = "REVERSE_NAME",
+    [XCLIENT_HELO] = "HELO",
 };
 
 static const char unknown[] = "[UNAVAILABLE]"; /* as after a lookup that found nothing */
@@ -118,6 +119,7 @@ size_t xclient_write(const struct xclient_offer *offer, const struct xclient_fac
         [XCLIENT_LOGIN] = facts->login,
         [XCLIENT_NAME] = unknown,
         [XCLIENT_REVERSE_NAME] = unknown,
+        [XCLIENT_HELO] = unknown,
     };
     struct command c = {.text = out, .whole = true};
     *why = find_obstacle(offer, facts);

@@ -11,7 +11,7 @@
  * NAME and REVERSE_NAME are said to be unknown. A Postfix that is told of no name goes on with
  * ours: who trusts "localhost" by name would trust every client.
  *
- * HELO is not said: the client's own EHLO comes after XCLIENT and is what counts
+ * So is HELO, which would be ours: the client's own EHLO comes after XCLIENT and is what counts
  * (docs/identity.md).
  */
 #ifndef PROTOCOLS_XCLIENT_H
@@ -34,6 +34,7 @@ enum xclient_attribute {
     XCLIENT_LOGIN,
     XCLIENT_NAME,
     XCLIENT_REVERSE_NAME,
+    XCLIENT_HELO,
     XCLIENT_ATTRIBUTES,
 };
 struct xclient_offer {

@@ -12,7 +12,7 @@ from smtp_client import Client, context
 from xclient import AGAIN, OFFER, attributes, xclient_backend
 
 # Without them a backend would go on with the names of this machine.
-NAMELESS = {"NAME": "[UNAVAILABLE]", "REVERSE_NAME": "[UNAVAILABLE]"}
+NAMELESS = dict.fromkeys(("NAME", "REVERSE_NAME", "HELO"), "[UNAVAILABLE]")
 
 
 @pytest.fixture
