@@ -153,7 +153,7 @@ static const char *explain(int error, const struct disguise *as)
 /* A way to one of the backends, and what went wrong with all that were tried, as one sentence. */
 struct search {
     const struct backends *backends;
-    const struct disguise *as;
+    const struct attempt *how;
     struct dial dial;
     const struct address *found;
     bool over; /* no other entry is worth a try */
@@ -176,7 +176,7 @@ static void complain_of_all(struct search *s, const struct address *to)
 {
     const struct dial *d = &s->dial;
     for (size_t i = 0; i < d->count; i++) {
-        const char *reason = explain(d->errors[i], s->as);
+        const char *reason = explain(d->errors[i], s->how->as);
         s->over = s->over || d->errors[i] == ECANCELED;
         if (d->errors[i] != 0 && to != NULL)
             complain(s, to, d->to[i], reason);
@@ -185,10 +185,30 @@ static void complain_of_all(struct search *s, const struct address *to)
     }
 }
 
-static int connect_to_path(struct search *s, const struct address *a)
+/* Of one address, or of one server behind a proxy. */
+static int64_t deadline_of_one(const struct search *s)
 {
+    int64_t own = wire_deadline(s->how->seconds);
+    return own < s->how->deadline ? own : s->how->deadline;
+}
+
+static bool is_used(const struct search *s, size_t n)
+{
+    return s->how->used != NULL && s->how->used[n];
+}
+
+static void note_use(struct search *s, size_t n)
+{
+    if (s->how->used != NULL)
+        s->how->used[n] = true;
+}
+
+static int connect_to_path(struct search *s, size_t n)
+{
+    const struct address *a = &s->backends->addresses[n];
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int error = fd < 0 ? errno : connect_path(fd, a, wire_deadline(s->dial.seconds));
+    int error = fd < 0 ? errno : connect_path(fd, a, deadline_of_one(s));
+    note_use(s, n);
     if (error == 0) {
         s->found = a;
         return fd;
@@ -206,7 +226,8 @@ static int connect_through(struct search *s, const struct via *v, size_t n)
     struct dial *d = &s->dial;
     char reason[128];
     size_t winner;
-    d->deadline = wire_deadline(d->seconds);
+    d->deadline = deadline_of_one(s);
+    note_use(s, n);
     dial_order(d, v->addresses, v->count, 0);
     int fd = dial_run(d, &winner);
     if (fd < 0) {
@@ -246,44 +267,73 @@ static struct group group_of(const struct backends *b, size_t n)
     return g;
 }
 
+static size_t number_of(const struct search *s, const struct address *a)
+{
+    return (size_t)(a - s->backends->addresses);
+}
+
+static void leave_used_out(struct search *s)
+{
+    struct dial *d = &s->dial;
+    size_t kept = 0;
+    for (size_t i = 0; i < d->count; i++)
+        if (!is_used(s, number_of(s, d->to[i])))
+            d->to[kept++] = d->to[i];
+    d->count = kept;
+}
+
+/* Those that were still silent when another answered have not had their chance. */
+static int dial_group(struct search *s)
+{
+    struct dial *d = &s->dial;
+    size_t winner;
+    int fd = dial_run(d, &winner);
+    for (size_t i = 0; i < d->count; i++)
+        if (d->errors[i] != 0)
+            note_use(s, number_of(s, d->to[i]));
+    if (fd < 0) {
+        complain_of_all(s, NULL);
+        return -1;
+    }
+    s->found = d->to[winner];
+    note_use(s, number_of(s, s->found));
+    return fd;
+}
+
 /* Beginning with address `n`, which is one of them. */
 static int connect_to_group(struct search *s, const struct group *g, size_t n)
 {
     const struct backends *b = s->backends;
-    size_t winner;
-    if (b->via != NULL)
-        return connect_through(s, b->via, n);
-    if (b->addresses[n].sa.ss_family == AF_UNIX)
-        return connect_to_path(s, &b->addresses[n]);
+    bool alone = b->via != NULL || b->addresses[n].sa.ss_family == AF_UNIX;
+    if (alone && is_used(s, n))
+        return -1;
+    if (alone)
+        return b->via != NULL ? connect_through(s, b->via, n) : connect_to_path(s, n);
     dial_order(&s->dial, &b->addresses[g->begin], g->count, n - g->begin);
-    int fd = dial_run(&s->dial, &winner);
-    if (fd >= 0)
-        s->found = s->dial.to[winner];
-    else
-        complain_of_all(s, NULL);
-    return fd;
+    leave_used_out(s);
+    return dial_group(s);
 }
 
-int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
-                     unsigned seconds, int cancel_fd, const struct address **chosen, char *error,
-                     size_t size)
+int backends_connect(const struct backends *b, const struct attempt *how,
+                     const struct address **chosen, char *error, size_t size)
 {
+    const struct disguise *as = how->as;
     struct caller caller = {.as = as,
                             .source = as != NULL ? address_unmapped(as->client) : b->local};
     struct search s = {.backends = b,
-                       .as = as,
-                       .dial = {.seconds = seconds,
-                                .deadline = WIRE_FOREVER,
-                                .cancel_fd = cancel_fd,
+                       .how = how,
+                       .dial = {.seconds = how->seconds,
+                                .deadline = how->deadline,
+                                .cancel_fd = how->cancel_fd,
                                 .open = open_socket,
                                 .ctx = &caller},
                        .text = error,
                        .size = size};
-    size_t n = first % b->count;
+    size_t n = how->first % b->count;
     int fd = -1;
     clear_port(&caller.source);
     error[0] = '\0';
-    for (size_t tried = 0; fd < 0 && tried < b->count && !s.over;) {
+    for (size_t tried = 0; fd < 0 && tried < b->count && !s.over && wire_now() < how->deadline;) {
         const struct group g = group_of(b, n);
         fd = connect_to_group(&s, &g, n);
         tried += g.count;

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "proxy/address.h"
 #include "proxy/config.h"
@@ -46,15 +47,26 @@ struct disguise {
     struct transparent *sockets; /* each attempt takes one */
 };
 
-/* Connects to the first that answers, beginning with number `first` modulo the count, each within
- * `seconds`. One entry of `connect` after the other is tried; among the addresses of one the next
- * is tried while the earlier ones are silent (dial.h). Through a proxy the way to it and the
- * dialogue with it have `seconds` together, for each entry. Returns a non-blocking descriptor and
- * sets *chosen; or -1, and `error` has one sentence. `as`: NULL, or the source, and then backends
- * of another family are passed over. `cancel_fd` becoming readable ends it (-1: none). */
-int backends_connect(const struct backends *b, const struct disguise *as, unsigned first,
-                     unsigned seconds, int cancel_fd, const struct address **chosen, char *error,
-                     size_t error_size);
+/* How to go about it. */
+struct attempt {
+    const struct disguise *as; /* NULL: our own address; else backends of another family are passed
+                                  over */
+    unsigned first;            /* the number to begin with, modulo the count */
+    unsigned seconds;          /* for each address; through a proxy, for the way to it and the
+                                * dialogue with it together, for each entry */
+    int64_t deadline;          /* for all (wire.h); WIRE_FOREVER: none */
+    int cancel_fd;             /* becoming readable ends it; -1: none */
+    /* NULL, or a word for each address: true, it is not tried. Becomes true of all that have failed
+     * and of the one that is found. */
+    bool *used;
+};
+
+/* Connects to the first that answers. One entry of `connect` after the other is tried; among the
+ * addresses of one the next is tried while the earlier ones are silent (dial.h). Returns a
+ * non-blocking descriptor and sets *chosen; or -1, and `error` has one sentence, which is empty if
+ * there was nothing to try. */
+int backends_connect(const struct backends *b, const struct attempt *how,
+                     const struct address **chosen, char *error, size_t error_size);
 
 /* Has the spawner start the program; see proxy/spawner.h. `request_fd` is the workers' end of the
  * socket to it. Returns a non-blocking descriptor and sets *line_fd, which is to be closed when the

@@ -125,9 +125,11 @@ int original_connect(const struct backends *b, const struct address *to, unsigne
 {
     struct backends one = *b;
     const struct address *chosen;
+    const struct attempt how = {
+        .seconds = seconds, .deadline = WIRE_FOREVER, .cancel_fd = cancel_fd};
     one.addresses[0] = *to;
     one.count = 1;
-    int fd = backends_connect(&one, NULL, 0, seconds, cancel_fd, &chosen, error, size);
+    int fd = backends_connect(&one, &how, &chosen, error, size);
     if (fd < 0 || (address_of_socket(fd, own) && !same_host(own, to)))
         return fd;
     close(fd);

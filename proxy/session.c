@@ -533,14 +533,19 @@ static int connect_original(struct session *s, char *error, size_t size)
 
 static int connect_socket(struct session *s, unsigned first, char *error, size_t size)
 {
-    const struct service *service = s->pool->service;
+    const struct pool *p = s->pool;
     const struct disguise as = {.client = s->peer, .sockets = &s->pool->transparent};
+    const struct attempt how = {
+        .as = p->service->identity == IDENTITY_TRANSPARENT ? &as : NULL,
+        .first = first,
+        .seconds = (unsigned)p->service->timeout_connect,
+        .deadline = WIRE_FOREVER,
+        .cancel_fd = p->cancel_fd,
+    };
     s->dialogue.step = "connecting to the backend";
-    if (s->pool->backends.redirected)
+    if (p->backends.redirected)
         return connect_original(s, error, size);
-    return backends_connect(
-        &s->pool->backends, service->identity == IDENTITY_TRANSPARENT ? &as : NULL, first,
-        (unsigned)service->timeout_connect, s->pool->cancel_fd, &s->backend_address, error, size);
+    return backends_connect(&p->backends, &how, &s->backend_address, error, size);
 }
 
 static int start_program(struct session *s, char *error, size_t size)

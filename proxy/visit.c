@@ -100,9 +100,11 @@ static bool introduce_ourselves(struct visit *v)
 static bool reach_server(struct visit *v, unsigned first)
 {
     char error[400];
-    const struct service *s = v->pool->service;
-    v->backend_fd = backends_connect(v->backends, NULL, first, (unsigned)s->timeout_connect, -1,
-                                     &v->address, error, sizeof error);
+    const struct attempt how = {.first = first,
+                                .seconds = (unsigned)v->pool->service->timeout_connect,
+                                .deadline = WIRE_FOREVER,
+                                .cancel_fd = -1};
+    v->backend_fd = backends_connect(v->backends, &how, &v->address, error, sizeof error);
     if (v->backend_fd < 0) {
         decide(v, VISIT_NO_ANSWER, error);
         return false;
