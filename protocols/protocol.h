@@ -91,7 +91,9 @@ struct dialogue {
     bool server_verified; /* request: it is known whose TLS that is. Set by `secure`, or at once */
     bool offered_tls;     /* request: the server has named its upgrade, in clear */
     bool heard_offer;     /* request: it has had the opportunity to */
-    int64_t pretls_deadline; /* TLS, or a decision to do without, is due by then */
+    bool others_left;     /* request: `next_backend` may be called, and lead to another server */
+    /* TLS, or a decision to do without, is due by then. request: of each server another */
+    int64_t pretls_deadline;
     /* request: as whom we log in, so that the client need not. NULL: it does so itself. */
     const struct sasl_login *login;
     const char *logged_in; /* by which mechanism we have; NULL: not (yet) */
@@ -129,6 +131,11 @@ struct dialogue {
      * False (also when this process is to end): `reason` is set, and nothing is sent to `backend`
      * any more. */
     bool (*renew_backend)(struct dialogue *d);
+    /* Given to `request`: the same, but to another server, which has its own pretls_deadline and
+     * level, and of which nothing is known yet; where TLS is from the first byte it is up. Only as
+     * long as the client has heard nothing. False (also when the client is gone): there is no
+     * other, and `reason` is that of the last one that was reached. */
+    bool (*next_backend)(struct dialogue *d);
     /* Given to `request` where `login` has no secret until it is asked for: has it there, for one
      * attempt to log in. False: `reason` is set, and `remedy`, perhaps. */
     bool (*take_secret)(struct dialogue *d);

@@ -226,6 +226,7 @@ enum dialogue_end smtp_log_in(struct smtp *s)
         return turn_away(s, "Mail server cannot be verified, try again later");
     }
     enum dialogue_end end = ask_for_mechanisms(s);
+    s->chosen = end == DIALOGUE_GO_ON; /* a password that is wrong here is wrong elsewhere */
     if (end == DIALOGUE_GO_ON)
         end = choose(s, &mechanism);
     if (end != DIALOGUE_GO_ON)

@@ -7,7 +7,8 @@
  *
  * What goes wrong before that is a 421 with a sentence of our own. A refusal in clear may be an
  * attacker's, so it must not make the client give its mail up; the words for it are those of
- * RFC 8460 §4.3.
+ * RFC 8460 §4.3. The client hears it when there is no other server to go on with (RFC 5321 §5.1):
+ * until then it has heard nothing.
  */
 #include "protocols/smtp_request.h"
 
@@ -21,7 +22,6 @@
 enum {
     REPLY_HELLO = 250,
     REPLY_TLS_GO_AHEAD = 220,
-    SENTENCE_MAX = 200, /* bytes of a reason; with a long host name still a line of RFC 5321 */
 };
 
 /* ---- ending it before it has begun ---- */
@@ -29,8 +29,8 @@ enum {
 /* Certificates hold names that a stranger has chosen: no line of ours may be ended by one. */
 static void tell_reason(struct smtp *s)
 {
-    char sentence[SENTENCE_MAX + 1];
-    snprintf(sentence, sizeof sentence, "%.*s", SENTENCE_MAX, s->d->reason);
+    char sentence[LAST_WORD_MAX + 1];
+    snprintf(sentence, sizeof sentence, "%.*s", LAST_WORD_MAX, s->d->reason);
     for (char *c = sentence; *c != '\0'; c++)
         if (*c < ' ' || *c > '~')
             *c = '?';
@@ -102,7 +102,7 @@ static bool may_fall_back(const struct smtp *s)
 static enum dialogue_end begin_again(struct smtp *s)
 {
     s->d->step = "connecting to the backend again, for a session in clear";
-    s->decided = true;
+    s->decided = !s->d->others_left;
     s->greeted_in_clear = false;
     if (s->d->renew_backend(s->d))
         return smtp_meet_backend(s);
@@ -172,10 +172,59 @@ static enum dialogue_end upgrade(struct smtp *s)
 
 /* ---- the story ---- */
 
+/* A greeting that is for the client. One that is none is for the log, if there are others. */
+static enum dialogue_end hear_greeting(struct smtp *s)
+{
+    s->decided = !s->d->others_left;
+    s->d->step = "reading the backend's greeting";
+    enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
+    if (end != DIALOGUE_GO_ON || s->reply.code < 400 || !s->d->others_left)
+        return end;
+    smtp_because_of_reply(s, "backend gives no service");
+    return quit(s);
+}
+
+static enum dialogue_end meet_server(struct smtp *s)
+{
+    const struct dialogue *d = s->d;
+    s->decided = s->greeted_in_clear = false;
+    s->last_word.enhanced = NULL;
+    s->passes_greeting =
+        d->login == NULL && (d->server_tls_active || d->policy->tls_level == TLS_LEVEL_NONE);
+    if (s->passes_greeting)
+        return hear_greeting(s);
+    enum dialogue_end end = smtp_meet_backend(s);
+    if (end == DIALOGUE_GO_ON && !d->server_tls_active)
+        end = upgrade(s);
+    return end == DIALOGUE_GO_ON ? smtp_log_in(s) : end;
+}
+
+/* Every server whose turn comes, until one will do. */
+static enum dialogue_end choose_server(struct smtp *s)
+{
+    enum dialogue_end end;
+    s->choosing = true;
+    do
+        end = meet_server(s);
+    while (end != DIALOGUE_GO_ON && !s->chosen && s->d->others_left && s->d->next_backend(s->d));
+    s->choosing = false;
+    return end;
+}
+
+/* What the last one deserves. A greeting that was meant for the client still is: its code, too. */
+static enum dialogue_end part(struct smtp *s, enum dialogue_end end)
+{
+    const struct last_word *word = &s->last_word;
+    if (word->enhanced != NULL)
+        smtp_goodbye(s, word->enhanced, word->text);
+    else
+        (void)smtp_pass_reply(s, &s->reply);
+    return end;
+}
+
 /* The client's part begins. What the server has told us counts for nothing. */
 static enum dialogue_end welcome(struct smtp *s)
 {
-    s->decided = true;
     enum wire_status status =
         wire_printf(s->d->client, wire_deadline(s->d->policy->idle_seconds), "220 %.255s %s\r\n",
                     s->d->policy->hostname, s->lmtp ? "LMTP" : "ESMTP");
@@ -184,15 +233,9 @@ static enum dialogue_end welcome(struct smtp *s)
 
 enum dialogue_end smtp_open_request(struct smtp *s)
 {
-    const struct dialogue *d = s->d;
-    if (d->login == NULL && (d->server_tls_active || d->policy->tls_level == TLS_LEVEL_NONE)) {
-        s->decided = true;
-        return smtp_pass_greeting(s);
-    }
-    enum dialogue_end end = smtp_meet_backend(s);
-    if (end == DIALOGUE_GO_ON && !d->server_tls_active)
-        end = upgrade(s);
-    if (end == DIALOGUE_GO_ON)
-        end = smtp_log_in(s);
-    return end == DIALOGUE_GO_ON ? welcome(s) : end;
+    enum dialogue_end end = choose_server(s);
+    if (end != DIALOGUE_GO_ON)
+        return part(s, end);
+    s->decided = true;
+    return s->passes_greeting ? smtp_pass_reply(s, &s->reply) : welcome(s);
 }

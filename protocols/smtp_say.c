@@ -16,6 +16,11 @@ void smtp_goodbye(struct smtp *s, const char *enhanced, const char *text)
 {
     const struct policy *p = s->d->policy;
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (s->choosing) {
+        s->last_word.enhanced = enhanced;
+        snprintf(s->last_word.text, sizeof s->last_word.text, "%s", text);
+        return;
+    }
     if (wire_printf(s->d->client, deadline, "421 %s %.255s %s\r\n", enhanced, p->hostname, text) ==
         WIRE_OK)
         (void)wire_flush(s->d->client, deadline);

@@ -22,7 +22,8 @@ enum dialogue_end smtp_refuse(struct smtp *s, int code, const char *enhanced, co
 enum dialogue_end smtp_refuse_and_close(struct smtp *s, int code, const char *enhanced,
                                         const char *text);
 
-/* The last word: 421 before closing (RFC 5321 §3.8). Whether it arrives changes nothing. */
+/* The last word: 421 before closing (RFC 5321 §3.8). Whether it arrives changes nothing. It is kept
+ * while a server is being chosen: the next one may do. */
 void smtp_goodbye(struct smtp *s, const char *enhanced, const char *text);
 
 /* A read or a write came back with `status`, which is not WIRE_OK: DIALOGUE_LOST after the last

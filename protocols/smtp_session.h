@@ -17,6 +17,13 @@ enum {
     REPLY_CLOSING = 421,
     GOODBYE_SECONDS = 10,   /* for a last reply to a client that may be gone */
     SKIP_MAX = 1024 * 1024, /* bytes of one endless line before we give up on the client */
+    LAST_WORD_MAX = 200,    /* bytes of its sentence; with a long host name a line of RFC 5321 */
+};
+
+/* What a client is told in a 421. */
+struct last_word {
+    const char *enhanced; /* NULL: nothing yet */
+    char text[LAST_WORD_MAX + 1];
 };
 
 struct smtp {
@@ -29,7 +36,12 @@ struct smtp {
     bool greeted;             /* HELO, EHLO or LHLO since the connection or TLS began */
     bool greeted_in_clear; /* the backend knows a hello of ours, or from before the client's TLS */
     bool authenticated;
-    bool decided;        /* with TLS or in clear: pretls_deadline is over */
+    bool decided; /* with TLS or in clear: pretls_deadline is over */
+    /* request: no server has been chosen, so that the client hears nothing yet */
+    bool choosing;
+    bool passes_greeting; /* request: this server greets the client itself */
+    bool chosen;          /* request: this one or none, for it has been asked to let us log in */
+    struct last_word last_word; /* of the last server, while we are choosing */
     unsigned recipients; /* accepted in this transaction; LMTP answers for each (RFC 2033 §4.2) */
     unsigned useless;    /* commands since the last message */
 

@@ -23,6 +23,7 @@
 #include "proxy/ruling.h"
 #include "proxy/token.h"
 #include "proxy/transport.h"
+#include "proxy/turns.h"
 #include "proxy/upstream.h"
 #include "proxy/waypoint.h"
 
@@ -53,6 +54,8 @@ struct session {
     struct upstream upstream;        /* client = yes: TLS of the server */
     struct sasl_login login;         /* as whom we log in there, for dialogue.login */
     struct secret *token;            /* its secret, if a program has told it; NULL */
+    struct turns turns;              /* the same: which servers have been tried */
+    unsigned first;                  /* the same: with which it began */
     struct policy policy;
     struct dialogue dialogue;
     struct ruling ruling;
@@ -531,7 +534,9 @@ static int connect_original(struct session *s, char *error, size_t size)
     return fd;
 }
 
-static int connect_socket(struct session *s, unsigned first, char *error, size_t size)
+/* `used`: see struct attempt. */
+static int connect_socket(struct session *s, unsigned first, bool *used, int64_t deadline,
+                          char *error, size_t size)
 {
     const struct pool *p = s->pool;
     const struct disguise as = {.client = s->peer, .sockets = &s->pool->transparent};
@@ -539,8 +544,9 @@ static int connect_socket(struct session *s, unsigned first, char *error, size_t
         .as = p->service->identity == IDENTITY_TRANSPARENT ? &as : NULL,
         .first = first,
         .seconds = (unsigned)p->service->timeout_connect,
-        .deadline = WIRE_FOREVER,
+        .deadline = deadline,
         .cancel_fd = p->cancel_fd,
+        .used = used,
     };
     s->dialogue.step = "connecting to the backend";
     if (p->backends.redirected)
@@ -568,20 +574,36 @@ static int start_program(struct session *s, char *error, size_t size)
     return fd;
 }
 
-static bool connect_backend(struct session *s, unsigned first)
+/* Its turn begins. */
+static void begin_turn(struct session *s)
 {
-    char error[256];
-    s->backend_fd = s->pool->backends.program ? start_program(s, error, sizeof error)
-                                              : connect_socket(s, first, error, sizeof error);
-    if (s->backend_fd < 0) {
-        finish_with(s, DIALOGUE_LOST, "%s", error);
-        return false;
-    }
+    struct dialogue *d = &s->dialogue;
+    int64_t now = wire_now();
+    upstream_set(&s->upstream, destination_of(s), host_of(s), &s->policy);
+    d->others_left = turns_are_left(&s->turns, &s->pool->backends, now);
+    d->pretls_deadline = turns_deadline(&s->turns, &s->pool->backends, now);
+}
+
+/* There is a connection to the backend, and nothing has been said on it. */
+static bool begin_with_backend(struct session *s)
+{
     struct transport t = transport_of_fd(&s->backend_fd);
     wire_init(&s->backend, &t, s->pool->cancel_fd);
     if (s->pool->service->client)
-        upstream_set(&s->upstream, destination_of(s), host_of(s), &s->policy);
+        begin_turn(s);
     return introduce_client(s);
+}
+
+static bool connect_backend(struct session *s, unsigned first, bool *used)
+{
+    char error[256];
+    s->backend_fd = s->pool->backends.program
+                        ? start_program(s, error, sizeof error)
+                        : connect_socket(s, first, used, WIRE_FOREVER, error, sizeof error);
+    if (s->backend_fd >= 0)
+        return begin_with_backend(s);
+    finish_with(s, DIALOGUE_LOST, "%s", error);
+    return false;
 }
 
 /* It would never come to an end: we would go where we come from. */
@@ -638,33 +660,116 @@ static bool find_way(struct session *s)
     return false;
 }
 
+/* ---- the next server ---- */
+
+/* One that has spoken early may be heard to its end, and still listen. */
+static bool client_is_gone(const struct session *s)
+{
+    char c;
+    ssize_t n = recv(s->client_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0)
+        return wire_buffered(&s->client, NULL) == 0;
+    return n < 0 && errno != EAGAIN && errno != EINTR;
+}
+
+static bool has_heard_nothing(const struct session *s)
+{
+    return s->client.sent == 0 && s->client.out_len == 0;
+}
+
+static bool may_go_on(const struct session *s)
+{
+    struct pollfd nothing[1];
+    return s->pool->service->client && has_heard_nothing(s) &&
+           turns_are_left(&s->turns, &s->pool->backends, wire_now()) && !client_is_gone(s) &&
+           wire_poll(nothing, 0, s->pool->cancel_fd, wire_now()) == WIRE_TIMEOUT;
+}
+
+/* What is known of it stays for the log. */
+static void leave_backend(struct session *s)
+{
+    if (s->backend_fd >= 0)
+        upstream_bye(&s->upstream);
+    child_close(&s->backend_fd);
+    child_close(&s->line_fd);
+    wire_finish(&s->backend);
+}
+
+/* For the memory of the master (tlsmemory.h). */
+static void note_offer(const struct session *s)
+{
+    if (s->upstream.to != NULL && s->upstream.to->name != NULL && s->dialogue.heard_offer)
+        stats_offer(s->pool->stats, (size_t)(s->upstream.to - s->pool->destinations->items),
+                    s->dialogue.offered_tls || s->upstream.secured ? OFFER_MADE : OFFER_MISSING);
+}
+
+/* Nothing that is true of one server is of the next. */
+static void forget_server(struct session *s)
+{
+    struct dialogue *d = &s->dialogue;
+    note_offer(s);
+    upstream_drop(&s->upstream);
+    s->upstream = (struct upstream){0};
+    d->server_tls_active = d->server_verified = false;
+    d->offered_tls = d->heard_offer = false;
+    d->reason[0] = '\0';
+}
+
+/* False: the session is still about the one that was reached last. */
+static bool connect_next(struct session *s)
+{
+    char error[256];
+    const char *step = s->dialogue.step;
+    turns_move(&s->turns);
+    s->backend_fd = connect_socket(s, s->first, s->turns.used, s->turns.until, error, sizeof error);
+    if (s->backend_fd < 0) {
+        s->dialogue.step = step;
+        log_notice("service=%s client=%s no other server can be reached: %s",
+                   s->pool->service->name, s->peer->text, error);
+        return false;
+    }
+    forget_server(s);
+    return true;
+}
+
+static bool go_to_next(struct session *s)
+{
+    do {
+        if (!may_go_on(s))
+            return false;
+        log_notice("service=%s client=%s backend=%s is left for another: %s (step \"%s\")",
+                   s->pool->service->name, s->peer->text,
+                   s->backend_address != NULL ? s->backend_address->text : "-", s->dialogue.reason,
+                   s->dialogue.step);
+        leave_backend(s);
+        if (!connect_next(s))
+            return false;
+    } while (!begin_with_backend(s));
+    return true;
+}
+
 static bool reach_backend(struct session *s)
 {
     if (!find_original(s) || !find_way(s))
         return false;
-    if (connect_backend(s, first_backend(s)))
+    s->first = first_backend(s);
+    if (connect_backend(s, s->first, s->turns.used) || (s->backend_fd >= 0 && go_to_next(s)))
         return true;
     tell_sorry(s, "Mail server cannot be reached, try again later");
     return false;
 }
 
+/* With client = yes to the same address: what may go in clear to the one may not to another. */
 static bool dialogue_renew_backend(struct dialogue *d)
 {
     struct session *s = d->session;
-    const struct destination *before = s->upstream.to;
+    bool others[BACKENDS_MAX];
+    unsigned first = first_backend(s);
+    turns_only(others, first);
+    leave_backend(s);
     upstream_drop(&s->upstream);
     d->server_tls_active = d->server_verified = false;
-    close(s->backend_fd);
-    s->backend_fd = -1;
-    child_close(&s->line_fd);
-    wire_finish(&s->backend);
-    if (!connect_backend(s, first_backend(s)))
-        return false;
-    if (s->upstream.to == before)
-        return true;
-    /* What may go in clear to the one may not to the other. */
-    finish_with(s, DIALOGUE_LOST, "backend cannot be reached a second time");
-    return false;
+    return connect_backend(s, first, s->pool->service->client ? others : NULL);
 }
 
 static enum tls_outcome dialogue_secure(struct dialogue *d)
@@ -681,15 +786,31 @@ static enum tls_outcome dialogue_secure(struct dialogue *d)
 }
 
 /* TLS from the first byte towards the server: nothing has been said yet by anybody. */
+static bool is_secured_at_once(struct session *s)
+{
+    if (!s->pool->service->client || s->pool->service->implicit_tls != IMPLICIT_YES)
+        return true;
+    s->dialogue.step = "TLS handshake with the backend";
+    return dialogue_secure(&s->dialogue) == OUTCOME_SECURED;
+}
+
+static bool dialogue_next_backend(struct dialogue *d)
+{
+    struct session *s = d->session;
+    while (go_to_next(s))
+        if (is_secured_at_once(s))
+            return true;
+    return false;
+}
+
+/* The last one that was reached is the one that the client hears about. */
 static bool secure_at_once(struct session *s)
 {
     struct dialogue *d = &s->dialogue;
     char text[SORRY_MAX + 1];
-    d->step = "TLS handshake with the backend";
-    enum tls_outcome outcome = dialogue_secure(d);
-    if (outcome == OUTCOME_SECURED)
+    if (is_secured_at_once(s) || dialogue_next_backend(d))
         return true;
-    s->end = outcome == OUTCOME_UNTRUSTED ? DIALOGUE_REFUSED : DIALOGUE_LOST;
+    s->end = d->server_tls_active ? DIALOGUE_REFUSED : DIALOGUE_LOST;
     snprintf(text, sizeof text, "%.*s", SORRY_MAX, d->reason);
     tell_sorry(s, text);
     return false;
@@ -830,8 +951,7 @@ static void run(struct session *s, const struct admission *admission)
     }
     if (!reach_backend(s) || !keys_are_loaded(s, false))
         return;
-    if (s->pool->service->client && s->pool->service->implicit_tls == IMPLICIT_YES &&
-        !secure_at_once(s))
+    if (!secure_at_once(s))
         return;
     serve(s);
 }
@@ -875,14 +995,6 @@ static void close_both(struct session *s)
     if (shutdown(s->client_fd, SHUT_WR) == 0)
         linger(s);
     close(s->client_fd);
-}
-
-/* For the memory of the master (tlsmemory.h). */
-static void note_offer(const struct session *s)
-{
-    if (s->upstream.to != NULL && s->upstream.to->name != NULL && s->dialogue.heard_offer)
-        stats_offer(s->pool->stats, (size_t)(s->upstream.to - s->pool->destinations->items),
-                    s->dialogue.offered_tls || s->upstream.secured ? OFFER_MADE : OFFER_MISSING);
 }
 
 /* May the client hear words in clear, or under TLS, now? Not while a handshake is due. */
@@ -931,12 +1043,14 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
         .start_tls = dialogue_start_tls,
         .secure = dialogue_secure,
         .renew_backend = dialogue_renew_backend,
+        .next_backend = dialogue_next_backend,
         .take_secret = dialogue_take_secret,
         .drop_secret = dialogue_drop_secret,
         .session = &s,
     };
     if (pool->login != NULL)
         s.login = pool->login->words;
+    turns_begin(&s.turns, s.began, s.dialogue.pretls_deadline);
     s.ruling = (struct ruling){.rules = &pool->service->rules, .common = &s.policy};
     s.log_level = log_level();
     memory_set_last_words(last_words, &s);
