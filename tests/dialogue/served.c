@@ -206,8 +206,9 @@ static enum tls_outcome secure(struct dialogue *d)
         return broken(d, "bytes follow the ServerHello");
     s->server_tls_active = true;
     d->server_tls_active = true;
-    d->server_verified = s->transcript->untrusted == NULL && !s->transcript->unverified;
-    if (s->transcript->untrusted == NULL)
+    bool untrusted = s->transcript->untrusted != NULL && !s->moved;
+    d->server_verified = !untrusted && !s->transcript->unverified;
+    if (!untrusted)
         return OUTCOME_SECURED;
     snprintf(d->reason, sizeof d->reason, "%s", s->transcript->untrusted);
     return OUTCOME_UNTRUSTED;
@@ -226,6 +227,27 @@ static bool renew_backend(struct dialogue *d)
     if (s->backend_fd < 0)
         snprintf(d->reason, sizeof d->reason, "connection refused");
     return s->backend_fd >= 0;
+}
+
+/* There is one. What was known of the first is not true of it. */
+static bool next_backend(struct dialogue *d)
+{
+    struct served *s = d->session;
+    char reason[sizeof d->reason];
+    d->others_left = false;
+    memcpy(reason, d->reason, sizeof reason);
+    if (!renew_backend(d)) {
+        memcpy(d->reason, reason, sizeof reason);
+        return false;
+    }
+    s->moved = true;
+    s->other_policy = s->transcript->policy;
+    s->other_policy.tls_level = s->transcript->other_level;
+    d->policy = &s->other_policy;
+    d->server_verified = d->offered_tls = d->heard_offer = false;
+    d->pretls_deadline = wire_now() + s->transcript->pretls_ms;
+    d->reason[0] = '\0';
+    return true;
 }
 
 /* ---- the session ---- */
@@ -254,6 +276,8 @@ static void *run(void *ctx)
         .start_tls = start_tls,
         .secure = secure,
         .renew_backend = renew_backend,
+        .next_backend = next_backend,
+        .others_left = t->other_server,
         .client_facts = {.address = "[192.0.2.1]"},
         .xclient = {.address = "192.0.2.1",
                     .port = "4444",

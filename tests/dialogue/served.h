@@ -27,6 +27,8 @@ struct served {
     pthread_t thread;
     struct wire client, backend;
     bool tls_active, server_tls_active;
+    bool moved; /* to the other server */
+    struct policy other_policy;
 
     /* When it has ended: */
     enum dialogue_end end;

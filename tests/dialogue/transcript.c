@@ -194,6 +194,15 @@ static bool set_login_option(struct transcript *t, const char *name, const char 
     return unverified;
 }
 
+static bool set_level(enum tls_level *level, const char *value)
+{
+    static const char *const levels[] = {"none", "may", "encrypt", NULL};
+    int choice = 0;
+    bool good = set_choice(&choice, value, levels);
+    *level = (enum tls_level)choice;
+    return good;
+}
+
 /* Of sessions in which ehlock asks the backend for TLS. */
 static bool set_request_option(struct transcript *t, const char *name, const char *value)
 {
@@ -203,6 +212,8 @@ static bool set_request_option(struct transcript *t, const char *name, const cha
         return set_yes_no(&t->server_starts_with_tls, value);
     if (strcmp(name, "newConnection") == 0)
         return set_yes_no(&t->new_connection, value);
+    if (strcmp(name, "otherServer") == 0)
+        return t->other_server = set_level(&t->other_level, value);
     if (strcmp(name, "untrusted") == 0)
         return set_text(&t->untrusted, value);
     return set_login_option(t, name, value);
@@ -224,14 +235,12 @@ static bool set_client_option(struct transcript *t, const char *name, const char
 
 static bool set_option(struct transcript *t, const char *name, const char *value)
 {
-    static const char *const levels[] = {"none", "may", "encrypt", NULL};
     static const char *const newlines[] = {"refuse", "normalize", "pass", NULL};
     struct policy *p = &t->policy;
     int choice = 0;
     bool good;
     if (strcmp(name, "tlsLevel") == 0) {
-        good = set_choice(&choice, value, levels);
-        p->tls_level = (enum tls_level)choice;
+        good = set_level(&p->tls_level, value);
     } else if (strcmp(name, "bareNewline") == 0) {
         good = set_choice(&choice, value, newlines);
         p->bare_newline = (enum bare_newline)choice;

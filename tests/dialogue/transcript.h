@@ -11,7 +11,9 @@
  *                                     hideStarttls yes, refuse TEXT (to the next command),
  *                                     fallBack yes, untrusted TEXT (why the server is not
  *                                     trusted), serverStartsWithTls yes, newConnection no (the
- *                                     backend cannot be connected to anew), login NAME (the
+ *                                     backend cannot be connected to anew), otherServer LEVEL (the
+ *                                     next connection is to another server, of that tlsLevel, which
+ *                                     is not untrusted), login NAME (the
  *                                     client's certificate is on the list, and TLS is there or
  *                                     comes), unwelcome TEXT (it is not good enough),
  *                                     logIn MECHANISMS (as "joe" with the password "secret"),
@@ -101,7 +103,8 @@ struct transcript {
     int64_t pretls_ms;
     bool keys_ready, starts_with_tls, only_whole;
     bool requests; /* ehlock asks the backend for TLS; set by the player, not read */
-    bool server_starts_with_tls, new_connection;
+    bool server_starts_with_tls, new_connection, other_server;
+    enum tls_level other_level;
     char *untrusted;         /* NULL: the backend is trusted */
     char *login, *unwelcome; /* NULL: none; of the client, when it has TLS */
     char *mechanisms;        /* by which we log in; NULL: we do not */
