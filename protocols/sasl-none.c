@@ -3,6 +3,7 @@
  * In place of sasl.c where GNU SASL is not there at build time. The configuration is refused, so
  * nothing but the question is ever asked.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "protocols/sasl.h"
@@ -12,8 +13,9 @@ bool sasl_is_built(void)
     return false;
 }
 
-struct sasl_library *sasl_library_create(void)
+struct sasl_library *sasl_library_create(char *error, size_t error_size)
 {
+    snprintf(error, error_size, "this build has no GNU SASL");
     return NULL;
 }
 

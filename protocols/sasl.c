@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "protocols/library.h"
 #include "protocols/memory.h"
 
 enum {
@@ -30,6 +31,30 @@ static const struct mechanism {
     {"XOAUTH2", CLIENT_BEGINS, true, ""},
 };
 
+/* Of libgsasl.so.18, which is what versions from 2.0 on are. */
+static struct {
+    int (*gsasl_init)(Gsasl **ctx);
+    void (*gsasl_done)(Gsasl *ctx);
+    int (*gsasl_client_start)(Gsasl *ctx, const char *mech, Gsasl_session **sctx);
+    int (*gsasl_step)(Gsasl_session *sctx, const char *input, size_t input_len, char **output,
+                      size_t *output_len);
+    void (*gsasl_finish)(Gsasl_session *sctx);
+    int (*gsasl_property_set)(Gsasl_session *sctx, Gsasl_property prop, const char *data);
+    const char *(*gsasl_property_fast)(Gsasl_session *sctx, Gsasl_property prop);
+    int (*gsasl_base64_to)(const char *in, size_t inlen, char **out, size_t *outlen);
+    int (*gsasl_base64_from)(const char *in, size_t inlen, char **out, size_t *outlen);
+    void (*gsasl_free)(void *ptr);
+    const char *(*gsasl_strerror)(int err);
+} lib;
+static const struct library_symbol symbols[] = {
+    LIBRARY_SYMBOL(lib, gsasl_init),          LIBRARY_SYMBOL(lib, gsasl_done),
+    LIBRARY_SYMBOL(lib, gsasl_client_start),  LIBRARY_SYMBOL(lib, gsasl_step),
+    LIBRARY_SYMBOL(lib, gsasl_finish),        LIBRARY_SYMBOL(lib, gsasl_property_set),
+    LIBRARY_SYMBOL(lib, gsasl_property_fast), LIBRARY_SYMBOL(lib, gsasl_base64_to),
+    LIBRARY_SYMBOL(lib, gsasl_base64_from),   LIBRARY_SYMBOL(lib, gsasl_free),
+    LIBRARY_SYMBOL(lib, gsasl_strerror),
+};
+
 struct sasl_library {
     Gsasl *gsasl;
 };
@@ -49,11 +74,16 @@ bool sasl_is_built(void)
     return true;
 }
 
-struct sasl_library *sasl_library_create(void)
+struct sasl_library *sasl_library_create(char *error, size_t error_size)
 {
+    if (!library_load("libgsasl.so.18", symbols, sizeof symbols / sizeof *symbols, error,
+                      error_size))
+        return NULL;
     struct sasl_library *l = memory_alloc(sizeof *l);
-    if (gsasl_init(&l->gsasl) == GSASL_OK)
+    int result = lib.gsasl_init(&l->gsasl);
+    if (result == GSASL_OK)
         return l;
+    snprintf(error, error_size, "%s", lib.gsasl_strerror(result));
     free(l);
     return NULL;
 }
@@ -62,7 +92,7 @@ void sasl_library_destroy(struct sasl_library *l)
 {
     if (l == NULL)
         return;
-    gsasl_done(l->gsasl);
+    lib.gsasl_done(l->gsasl);
     free(l);
 }
 
@@ -142,9 +172,10 @@ struct sasl *sasl_begin(const struct sasl_login *login, const char *mechanism)
     if (login->is_token)
         return s;
     /* without memory it cannot start; the first step tells */
-    if (gsasl_client_start(login->library->gsasl, s->mechanism->name, &s->session) == GSASL_OK) {
-        (void)gsasl_property_set(s->session, GSASL_AUTHID, login->username);
-        (void)gsasl_property_set(s->session, GSASL_PASSWORD, login->secret);
+    if (lib.gsasl_client_start(login->library->gsasl, s->mechanism->name, &s->session) ==
+        GSASL_OK) {
+        (void)lib.gsasl_property_set(s->session, GSASL_AUTHID, login->username);
+        (void)lib.gsasl_property_set(s->session, GSASL_PASSWORD, login->secret);
     }
     return s;
 }
@@ -152,7 +183,7 @@ struct sasl *sasl_begin(const struct sasl_login *login, const char *mechanism)
 /* The library frees its copies as they are. */
 static void wipe_property(Gsasl_session *session, Gsasl_property property)
 {
-    char *copy = (char *)gsasl_property_fast(session, property);
+    char *copy = (char *)lib.gsasl_property_fast(session, property);
     if (copy != NULL)
         explicit_bzero(copy, strlen(copy));
 }
@@ -163,7 +194,7 @@ void sasl_end(struct sasl *s)
         return;
     if (s->session != NULL) {
         wipe_property(s->session, GSASL_PASSWORD);
-        gsasl_finish(s->session);
+        lib.gsasl_finish(s->session);
     }
     explicit_bzero(s, sizeof *s);
     free(s);
@@ -174,7 +205,7 @@ static const char *say(struct sasl *s, const char *data, size_t len)
 {
     char *base64 = NULL, *out = s->said + s->said_len;
     size_t n = 0;
-    if (gsasl_base64_to(data, len, &base64, &n) != GSASL_OK)
+    if (lib.gsasl_base64_to(data, len, &base64, &n) != GSASL_OK)
         return NULL;
     bool fits = n <= SASL_LINE_MAX - 2 && n < sizeof s->said - s->said_len;
     if (fits) {
@@ -183,7 +214,7 @@ static const char *say(struct sasl *s, const char *data, size_t len)
         s->said_len += n + 1;
     }
     explicit_bzero(base64, n);
-    gsasl_free(base64);
+    lib.gsasl_free(base64);
     return fits ? out : NULL;
 }
 
@@ -191,14 +222,14 @@ static const char *step(struct sasl *s, const char *challenge, size_t len, const
 {
     char *data = NULL;
     size_t n = 0;
-    int result =
-        s->session != NULL ? gsasl_step(s->session, challenge, len, &data, &n) : GSASL_MALLOC_ERROR;
+    int result = s->session != NULL ? lib.gsasl_step(s->session, challenge, len, &data, &n)
+                                    : GSASL_MALLOC_ERROR;
     if (result == GSASL_SASLPREP_ERROR)
         *why = "the name or the password has characters that the mechanism does not take";
     const char *out = result == GSASL_OK || result == GSASL_NEEDS_MORE ? say(s, data, n) : NULL;
     if (data != NULL)
         explicit_bzero(data, n);
-    gsasl_free(data);
+    lib.gsasl_free(data);
     s->complete = result == GSASL_OK && out != NULL;
     return out;
 }
@@ -312,11 +343,11 @@ const char *sasl_respond(struct sasl *s, const char *challenge, size_t len, cons
     char *data = NULL;
     size_t n = 0;
     *why = "server sent a challenge that is not base64";
-    if (gsasl_base64_from(challenge, len, &data, &n) != GSASL_OK)
+    if (lib.gsasl_base64_from(challenge, len, &data, &n) != GSASL_OK)
         return NULL;
     s->challenges++;
     const char *out = answer(s, data, n, why);
-    gsasl_free(data);
+    lib.gsasl_free(data);
     return out;
 }
 

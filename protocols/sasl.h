@@ -31,9 +31,9 @@ struct sasl_login {
 /* False for a build without GNU SASL: then nothing below may be called. */
 bool sasl_is_built(void);
 
-/* What the library needs. To be made before the fork: afterwards no file is opened. NULL: it cannot
- * be had. The destructor accepts NULL. */
-struct sasl_library *sasl_library_create(void);
+/* Loads the library. To be made before the fork: afterwards no file is opened. NULL: `error` says
+ * why it cannot be had. The destructor accepts NULL. */
+struct sasl_library *sasl_library_create(char *error, size_t error_size);
 void sasl_library_destroy(struct sasl_library *l);
 
 /* The mechanism of that name (in any case): its name as the RFCs write it, and whether it is for

@@ -11,9 +11,32 @@
 
 #include <unbound.h>
 
+#include "protocols/library.h"
 #include "protocols/memory.h"
 
 enum { CLASS_IN = 1, RCODE_NXDOMAIN = 3 };
+
+/* Of libunbound.so.8. */
+static struct {
+    struct ub_ctx *(*ub_ctx_create)(void);
+    void (*ub_ctx_delete)(struct ub_ctx *ctx);
+    int (*ub_ctx_debugout)(struct ub_ctx *ctx, void *out);
+    int (*ub_ctx_set_option)(struct ub_ctx *ctx, const char *opt, const char *val);
+    int (*ub_ctx_resolvconf)(struct ub_ctx *ctx, const char *fname);
+    int (*ub_ctx_set_fwd)(struct ub_ctx *ctx, const char *addr);
+    int (*ub_ctx_add_ta_file)(struct ub_ctx *ctx, const char *fname);
+    int (*ub_resolve)(struct ub_ctx *ctx, const char *name, int rrtype, int rrclass,
+                      struct ub_result **result);
+    void (*ub_resolve_free)(struct ub_result *result);
+    const char *(*ub_strerror)(int err);
+} lib;
+static const struct library_symbol symbols[] = {
+    LIBRARY_SYMBOL(lib, ub_ctx_create),      LIBRARY_SYMBOL(lib, ub_ctx_delete),
+    LIBRARY_SYMBOL(lib, ub_ctx_debugout),    LIBRARY_SYMBOL(lib, ub_ctx_set_option),
+    LIBRARY_SYMBOL(lib, ub_ctx_resolvconf),  LIBRARY_SYMBOL(lib, ub_ctx_set_fwd),
+    LIBRARY_SYMBOL(lib, ub_ctx_add_ta_file), LIBRARY_SYMBOL(lib, ub_resolve),
+    LIBRARY_SYMBOL(lib, ub_resolve_free),    LIBRARY_SYMBOL(lib, ub_strerror),
+};
 
 struct dns {
     struct ub_ctx *ctx;
@@ -44,7 +67,7 @@ static int set_options(struct ub_ctx *ctx)
 {
     int failed = 0;
     for (size_t i = 0; i < sizeof settings_of_ours / sizeof *settings_of_ours; i++) {
-        int r = ub_ctx_set_option(ctx, settings_of_ours[i].option, settings_of_ours[i].value);
+        int r = lib.ub_ctx_set_option(ctx, settings_of_ours[i].option, settings_of_ours[i].value);
         if (settings_of_ours[i].needed && r != 0)
             failed = r;
     }
@@ -55,9 +78,9 @@ static int set_servers(struct ub_ctx *ctx, const struct dns_settings *s)
 {
     int r = 0;
     if (s->n_servers == 0)
-        return ub_ctx_resolvconf(ctx, NULL);
+        return lib.ub_ctx_resolvconf(ctx, NULL);
     for (size_t i = 0; r == 0 && i < s->n_servers; i++)
-        r = ub_ctx_set_fwd(ctx, s->servers[i].text);
+        r = lib.ub_ctx_set_fwd(ctx, s->servers[i].text);
     return r;
 }
 
@@ -65,20 +88,23 @@ static int set_servers(struct ub_ctx *ctx, const struct dns_settings *s)
 static int read_files(struct ub_ctx *ctx)
 {
     struct ub_result *result = NULL;
-    int r = ub_resolve(ctx, "localhost", DNS_A, CLASS_IN, &result);
-    ub_resolve_free(result);
+    int r = lib.ub_resolve(ctx, "localhost", DNS_A, CLASS_IN, &result);
+    lib.ub_resolve_free(result);
     return r;
 }
 
 struct dns *dns_open(const struct dns_settings *settings, char *error, size_t error_size)
 {
     const char *what = "libunbound";
-    struct ub_ctx *ctx = ub_ctx_create();
+    if (!library_load("libunbound.so.8", symbols, sizeof symbols / sizeof *symbols, error,
+                      error_size))
+        return NULL;
+    struct ub_ctx *ctx = lib.ub_ctx_create();
     if (ctx == NULL) {
         snprintf(error, error_size, "%s: out of memory", what);
         return NULL;
     }
-    ub_ctx_debugout(ctx, NULL);
+    lib.ub_ctx_debugout(ctx, NULL);
     int r = set_options(ctx);
     if (r == 0) {
         what = settings->n_servers > 0 ? "resolver" : "/etc/resolv.conf";
@@ -86,13 +112,13 @@ struct dns *dns_open(const struct dns_settings *settings, char *error, size_t er
     }
     if (r == 0 && settings->anchor != NULL) {
         what = settings->anchor;
-        r = ub_ctx_add_ta_file(ctx, settings->anchor);
+        r = lib.ub_ctx_add_ta_file(ctx, settings->anchor);
     }
     if (r == 0)
         r = read_files(ctx);
     if (r != 0) {
-        snprintf(error, error_size, "%s: %s", what, ub_strerror(r));
-        ub_ctx_delete(ctx);
+        snprintf(error, error_size, "%s: %s", what, lib.ub_strerror(r));
+        lib.ub_ctx_delete(ctx);
         return NULL;
     }
     struct dns *d = memory_alloc(sizeof *d);
@@ -144,9 +170,9 @@ void dns_ask(struct dns *d, const char *name, enum dns_type type, struct dns_ans
 {
     struct ub_result *result = NULL;
     *out = (struct dns_answer){0};
-    int r = ub_resolve(d->ctx, name, (int)type, CLASS_IN, &result);
+    int r = lib.ub_resolve(d->ctx, name, (int)type, CLASS_IN, &result);
     if (r != 0) {
-        fail(out, name, "DNS lookup failed", ub_strerror(r));
+        fail(out, name, "DNS lookup failed", lib.ub_strerror(r));
         return;
     }
     out->own = result;
@@ -166,6 +192,6 @@ void dns_ask(struct dns *d, const char *name, enum dns_type type, struct dns_ans
 
 void dns_answer_finish(struct dns_answer *a)
 {
-    ub_resolve_free(a->own);
+    lib.ub_resolve_free(a->own);
     *a = (struct dns_answer){0};
 }

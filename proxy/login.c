@@ -261,10 +261,13 @@ bool login_read(const struct config *c, const struct service *s, struct login **
     if (s->login_username == NULL)
         return true;
     struct login *l = memory_alloc(sizeof *l);
+    char reason[256];
     bool is_token = has_token(s), is_there = s->login_token_program == NULL;
     *l = (struct login){.secret = is_there ? read_secret(c, s, error, error_size) : NULL};
-    if ((l->secret != NULL || !is_there) && (l->library = sasl_library_create()) == NULL)
-        snprintf(error, error_size, "[%s] GNU SASL cannot be used", s->name);
+    if ((l->secret != NULL || !is_there) &&
+        (l->library = sasl_library_create(reason, sizeof reason)) == NULL)
+        snprintf(error, error_size, "%s: protocolUsername: GNU SASL cannot be used: %s",
+                 config_where(c, s, "protocolUsername"), reason);
     if (l->library == NULL) {
         login_destroy(l);
         return false;

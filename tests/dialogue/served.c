@@ -256,12 +256,13 @@ static void *run(void *ctx)
 {
     struct served *s = ctx;
     const struct transcript *t = s->transcript;
-    const struct sasl_login login = {.username = "joe",
-                                     .secret = "secret",
-                                     .is_token = t->by_token,
-                                     .mechanisms = t->mechanisms,
-                                     .library =
-                                         t->mechanisms != NULL ? sasl_library_create() : NULL};
+    char error[256];
+    const struct sasl_login login = {
+        .username = "joe",
+        .secret = "secret",
+        .is_token = t->by_token,
+        .mechanisms = t->mechanisms,
+        .library = t->mechanisms != NULL ? sasl_library_create(error, sizeof error) : NULL};
     struct dialogue d = {
         .client = &s->client,
         .backend = &s->backend,

@@ -7,11 +7,12 @@
 
 static struct sasl_login login_by(const char *mechanisms, bool is_token)
 {
+    char error[256];
     return (struct sasl_login){.username = "joe",
                                .secret = "secret",
                                .is_token = is_token,
                                .mechanisms = mechanisms,
-                               .library = sasl_library_create()};
+                               .library = sasl_library_create(error, sizeof error)};
 }
 
 /* ---- choosing ---- */
