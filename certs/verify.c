@@ -10,30 +10,15 @@
 
 #include "certs/dane.h"
 #include "certs/describe.h"
+#include "certs/judgement.h"
 #include "certs/names.h"
 #include "certs/staple.h"
 #include "certs/trust.h"
 
 enum {
-    CHAIN_MAX = 16, /* certificates of a peer that are looked at */
     /* Time is judged here, on all of the path and at the caller's `now`; so are CRLs, because
      * GnuTLS neither minds their age nor takes one of an intermediate. */
     FLAGS = GNUTLS_VERIFY_DISABLE_TIME_CHECKS | GNUTLS_VERIFY_DISABLE_CRL_CHECKS,
-};
-
-struct judgement {
-    const struct trust *trust;
-    const struct verify_rules *rules;
-    time_t now;
-    struct verdict *verdict;
-    gnutls_x509_crt_t presented[CHAIN_MAX];
-    size_t n_presented;
-    /* From the peer's own to the anchor, or as far as it goes. Borrowed from `presented` and
-     * from the trust. */
-    gnutls_x509_crt_t path[CHAIN_MAX + 1];
-    size_t n_path;
-    bool anchored;
-    bool any_purpose; /* that is for somebody else to look at */
 };
 
 __attribute__((format(printf, 3, 4))) static bool
@@ -58,7 +43,7 @@ static const char *which(const struct judgement *j, size_t i, char *out, size_t 
 
 /* ---- the path ---- */
 
-static bool import_chain(struct judgement *j, const struct verify_peer *peer)
+bool judgement_begin(struct judgement *j, const struct verify_peer *peer)
 {
     if (peer->n_chain == 0)
         return refuse(j, VERDICT_NO_CERTIFICATE, "no certificate was presented");
@@ -78,7 +63,7 @@ static bool import_chain(struct judgement *j, const struct verify_peer *peer)
     return true;
 }
 
-static void forget_chain(struct judgement *j)
+void judgement_end(struct judgement *j)
 {
     for (size_t i = 0; i < j->n_presented; i++)
         gnutls_x509_crt_deinit(j->presented[i]);
@@ -126,7 +111,7 @@ static bool is_anchor(const struct judgement *j, gnutls_x509_crt_t crt)
 /* Puts the presented certificates in order, as far as they belong to the first one. The
  * signatures are for later: GnuTLS then gets this path and no other certificate, so that the
  * certificates it judges are those whose dates and CRLs are looked at here. */
-static void build_path(struct judgement *j)
+void judgement_build_path(struct judgement *j)
 {
     while (j->trust != NULL) {
         gnutls_x509_crt_t last = j->path[j->n_path - 1];
@@ -214,7 +199,7 @@ static const char *purpose_oid(const struct judgement *j)
     return j->rules->purpose == VERIFY_SERVER ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
 }
 
-static bool check_purpose(struct judgement *j)
+bool judgement_check_purpose(struct judgement *j)
 {
     char who[DESCRIBE_MAX + 32];
     if (gnutls_x509_crt_check_key_purpose(j->path[0], purpose_oid(j), 0))
@@ -245,7 +230,7 @@ static bool check_status(struct judgement *j, unsigned status)
         return refuse(j, VERDICT_UNKNOWN_CRITICAL,
                       "the chain of %s has a critical extension in it that is not known", who);
     if (status & GNUTLS_CERT_PURPOSE_MISMATCH)
-        return check_purpose(j) &&
+        return judgement_check_purpose(j) &&
                refuse(j, VERDICT_WRONG_PURPOSE,
                       "a CA in the chain of %s may not issue certificates for this purpose", who);
     if (status & GNUTLS_CERT_SIGNER_NOT_FOUND)
@@ -257,7 +242,7 @@ static bool check_status(struct judgement *j, unsigned status)
     return false;
 }
 
-static bool check_signatures(struct judgement *j)
+bool judgement_check_signatures(struct judgement *j)
 {
     gnutls_x509_crt_t list[CHAIN_MAX + 1];
     gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
@@ -275,7 +260,7 @@ static bool check_signatures(struct judgement *j)
 
 /* ---- time ---- */
 
-static const char *date(time_t t, char out[32])
+const char *judgement_date(time_t t, char out[32])
 {
     struct tm tm;
     if (gmtime_r(&t, &tm) == NULL || strftime(out, 32, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
@@ -283,7 +268,7 @@ static const char *date(time_t t, char out[32])
     return out;
 }
 
-static bool check_time(struct judgement *j)
+bool judgement_check_time(struct judgement *j)
 {
     char who[DESCRIBE_MAX + 32], when[32];
     for (size_t i = 0; i < j->n_path; i++) {
@@ -293,10 +278,10 @@ static bool check_time(struct judgement *j)
             return refuse(j, VERDICT_UNUSABLE, "%s has no dates", which(j, i, who, sizeof who));
         if (j->now < from)
             return refuse(j, VERDICT_NOT_YET_VALID, "%s is not valid before %s",
-                          which(j, i, who, sizeof who), date(from, when));
+                          which(j, i, who, sizeof who), judgement_date(from, when));
         if (j->now > until)
             return refuse(j, VERDICT_EXPIRED, "%s expired on %s", which(j, i, who, sizeof who),
-                          date(until, when));
+                          judgement_date(until, when));
     }
     return true;
 }
@@ -381,7 +366,7 @@ static bool check_crl_age(struct judgement *j)
 }
 
 /* A response that is of no use counts like none: whoever can send a bad one can leave it out. */
-static bool check_staple(struct judgement *j, const struct verify_bytes *staple)
+bool judgement_check_staple(struct judgement *j, const struct verify_bytes *staple)
 {
     char who[DESCRIBE_MAX + 32], why[128];
     if (j->n_path < 2)
@@ -401,16 +386,29 @@ static bool check_staple(struct judgement *j, const struct verify_bytes *staple)
     return true;
 }
 
-static bool check_origin(struct judgement *j)
+bool judgement_check_lists(struct judgement *j)
 {
-    return check_strength(j) && check_anchored(j) && check_signatures(j);
+    return check_revoked(j) && check_crl_age(j);
+}
+
+bool judgement_has_list(const struct judgement *j)
+{
+    for (size_t i = 0; j->trust != NULL && i + 1 < j->n_path; i++)
+        if (ask_crls(j, i) != CRL_NONE)
+            return true;
+    return false;
+}
+
+bool judgement_check_origin(struct judgement *j)
+{
+    return check_strength(j) && check_anchored(j) && judgement_check_signatures(j);
 }
 
 static bool check_chain(struct judgement *j, const struct verify_bytes *staple)
 {
-    build_path(j);
-    return check_origin(j) && check_revoked(j) && check_time(j) && check_crl_age(j) &&
-           check_staple(j, staple);
+    judgement_build_path(j);
+    return judgement_check_origin(j) && check_revoked(j) && judgement_check_time(j) &&
+           check_crl_age(j) && judgement_check_staple(j, staple);
 }
 
 /* ---- names and pins ---- */
@@ -436,7 +434,7 @@ static bool has_wanted_name(struct judgement *j)
     return false;
 }
 
-static bool check_names(struct judgement *j)
+bool judgement_check_names(struct judgement *j)
 {
     const struct verify_rules *r = j->rules;
     char has[DESCRIBE_MAX], wanted[DESCRIBE_MAX];
@@ -458,7 +456,7 @@ static bool check_names(struct judgement *j)
                   wanted, n - 1);
 }
 
-static bool check_pins(struct judgement *j)
+bool judgement_check_pins(struct judgement *j)
 {
     unsigned char hash[32];
     char of_cert[DESCRIBE_HEX], of_key[DESCRIBE_HEX];
@@ -513,7 +511,7 @@ static bool check_dane_chain(struct judgement *j, const struct verify_bytes *sta
         return refuse(j, VERDICT_UNUSABLE, "out of memory");
     (void)gnutls_x509_trust_list_add_cas(by_dns.list, anchors, (unsigned)by_dns.n_anchors, 0);
     j->trust = &by_dns;
-    bool ok = check_chain(j, staple) && check_names(j);
+    bool ok = check_chain(j, staple) && judgement_check_names(j);
     j->trust = NULL;
     gnutls_x509_trust_list_deinit(by_dns.list, 0);
     return ok;
@@ -536,7 +534,8 @@ static bool check_all(struct judgement *j, const struct verify_bytes *staple)
 {
     if (j->rules->n_records > 0)
         return check_dane(j, staple);
-    return (!j->rules->need_ca || check_chain(j, staple)) && check_names(j) && check_pins(j);
+    return (!j->rules->need_ca || check_chain(j, staple)) && judgement_check_names(j) &&
+           judgement_check_pins(j);
 }
 
 bool verify_chain(const struct trust *trust, const struct verify_rules *rules,
@@ -544,129 +543,8 @@ bool verify_chain(const struct trust *trust, const struct verify_rules *rules,
 {
     struct judgement j = {.trust = trust, .rules = rules, .now = now, .verdict = verdict};
     *verdict = (struct verdict){.cause = VERDICT_OK};
-    bool ok = import_chain(&j, peer) && check_all(&j, &peer->staple);
-    forget_chain(&j);
-    return ok;
-}
-
-/* ---- everything at once ---- */
-
-__attribute__((format(printf, 4, 5))) static void
-note(struct examination *e, enum examined what, enum examined_state state, const char *format, ...)
-{
-    va_list ap;
-    e->state[what] = state;
-    va_start(ap, format);
-    vsnprintf(e->why[what], sizeof e->why[what], format, ap);
-    va_end(ap);
-}
-
-/* `good` is said when it passes. True: it does. */
-static bool look(struct judgement *j, struct examination *e, enum examined what,
-                 bool (*check)(struct judgement *), const char *good)
-{
-    j->verdict->cause = VERDICT_OK;
-    bool ok = check(j);
-    note(e, what, ok ? EXAMINED_PASSES : EXAMINED_FAILS, "%s", ok ? good : j->verdict->sentence);
-    return ok;
-}
-
-/* What is wrong with a good chain as soon as it has to serve a purpose is the purpose, of the
- * certificate or of one of its CAs. */
-static void examine_origin(struct judgement *j, struct examination *e)
-{
-    char anchor[DESCRIBE_MAX], good[DESCRIBE_MAX + 32];
-    describe_subject(j->path[j->n_path - 1], anchor, sizeof anchor);
-    snprintf(good, sizeof good, "leads to %s, who is trusted", anchor);
-    j->any_purpose = true;
-    bool ok = look(j, e, EXAMINED_CHAIN, check_origin, good);
-    j->any_purpose = false;
-    look(j, e, EXAMINED_PURPOSE, ok ? check_signatures : check_purpose,
-         "its extended key usage allows this");
-}
-
-static void examine_time(struct judgement *j, struct examination *e)
-{
-    char when[32], good[96];
-    time_t end = gnutls_x509_crt_get_expiration_time(j->path[0]);
-    for (size_t i = 1; i < j->n_path; i++)
-        if (gnutls_x509_crt_get_expiration_time(j->path[i]) < end)
-            end = gnutls_x509_crt_get_expiration_time(j->path[i]);
-    snprintf(good, sizeof good, "until %s, %ld days from now", date(end, when),
-             (long)((end - j->now) / 86400));
-    look(j, e, EXAMINED_VALIDITY, check_time, good);
-}
-
-static bool check_lists(struct judgement *j)
-{
-    return check_revoked(j) && check_crl_age(j);
-}
-
-static bool has_list(const struct judgement *j)
-{
-    for (size_t i = 0; j->trust != NULL && i + 1 < j->n_path; i++)
-        if (ask_crls(j, i) != CRL_NONE)
-            return true;
-    return false;
-}
-
-static void examine_lists(struct judgement *j, struct examination *e)
-{
-    if (has_list(j))
-        look(j, e, EXAMINED_REVOCATION, check_lists, "is not revoked by the list of its issuer");
-    else
-        note(e, EXAMINED_REVOCATION, EXAMINED_NOT, "there is no revocation list of its issuer");
-}
-
-static void examine_staple(struct judgement *j, struct examination *e,
-                           const struct verify_bytes *staple)
-{
-    char why[128];
-    if (j->n_path < 2)
-        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "the issuer's certificate is not at hand");
-    else if (!check_staple(j, staple))
-        note(e, EXAMINED_STAPLE, EXAMINED_FAILS, "%s", j->verdict->sentence);
-    else if (staple->len == 0)
-        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "none came, and none is demanded");
-    else if (staple_judge(staple->data, staple->len, j->path[0], j->path[1], j->now, why,
-                          sizeof why) == STAPLE_GOOD)
-        note(e, EXAMINED_STAPLE, EXAMINED_PASSES, "the OCSP response says good");
-    else
-        note(e, EXAMINED_STAPLE, EXAMINED_NOT, "the OCSP response counts like none: %s", why);
-}
-
-static void examine_names_and_pins(struct judgement *j, struct examination *e)
-{
-    const struct verify_rules *r = j->rules;
-    j->verdict->matched[0] = '\0';
-    if (r->n_hosts + r->n_emails + r->n_addresses == 0)
-        note(e, EXAMINED_NAMES, EXAMINED_NOT, "there is no name to look for");
-    else if (look(j, e, EXAMINED_NAMES, check_names, ""))
-        note(e, EXAMINED_NAMES, EXAMINED_PASSES, "is for %s", j->verdict->matched);
-    j->verdict->matched[0] = '\0';
-    if (r->n_pins == 0)
-        note(e, EXAMINED_PINS, EXAMINED_NOT, "there is no pin to compare with");
-    else if (look(j, e, EXAMINED_PINS, check_pins, ""))
-        note(e, EXAMINED_PINS, EXAMINED_PASSES, "one of them fits (%s)", j->verdict->matched);
-}
-
-bool verify_examine(const struct trust *trust, const struct verify_rules *rules,
-                    const struct verify_peer *peer, time_t now, struct examination *out)
-{
-    struct verdict verdict = {.cause = VERDICT_OK};
-    struct judgement j = {.trust = trust, .rules = rules, .now = now, .verdict = &verdict};
-    bool ok = import_chain(&j, peer);
-    for (enum examined i = 0; !ok && i < N_EXAMINED; i++)
-        note(out, i, EXAMINED_FAILS, "%s", verdict.sentence);
-    if (ok) {
-        build_path(&j);
-        examine_origin(&j, out);
-        examine_time(&j, out);
-        examine_names_and_pins(&j, out);
-        examine_lists(&j, out);
-        examine_staple(&j, out, &peer->staple);
-    }
-    forget_chain(&j);
+    bool ok = judgement_begin(&j, peer) && check_all(&j, &peer->staple);
+    judgement_end(&j);
     return ok;
 }
 
@@ -732,18 +610,4 @@ const char *verdict_word(enum verdict_cause cause)
         [VERDICT_TLSA_MISMATCH] = "tlsa-mismatch",
     };
     return words[cause];
-}
-
-const char *examined_word(enum examined what)
-{
-    static const char *const words[] = {
-        [EXAMINED_CHAIN] = "chain",
-        [EXAMINED_PURPOSE] = "purpose",
-        [EXAMINED_VALIDITY] = "validity",
-        [EXAMINED_NAMES] = "names",
-        [EXAMINED_REVOCATION] = "revocation",
-        [EXAMINED_STAPLE] = "staple",
-        [EXAMINED_PINS] = "pins",
-    };
-    return words[what];
 }

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "certs/examine.h"
 #include "certs/tls.h"
-#include "certs/verify.h"
 #include "proxy/config.h"
 #include "proxy/destination.h"
 

@@ -33,7 +33,7 @@ static bool examine(const struct visit *v, const struct measure *measures, time_
         return false;
     const struct measure *m = &measures[v->to - v->pool->destinations->items];
     tls_get_peer(v->upstream.tls, chain, &peer);
-    (void)verify_examine(m->trust, &m->rules, &peer, when, e);
+    (void)examine_chain(m->trust, &m->rules, &peer, when, e);
     return true;
 }
 

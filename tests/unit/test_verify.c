@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "certs/describe.h"
+#include "certs/examine.h"
 #include "certs/trust.h"
 #include "certs/verify.h"
 #include "tests/unit/pki.h"
@@ -1105,7 +1106,7 @@ static void row_gets_its_verdict(void **state)
     bool ok = verify_chain(r->anchors == TRUST_NULL ? NULL : &b.trust, &rules, &peer,
                            NOW + r->seconds, &verdict);
     struct examination e = {0};
-    verify_examine(r->anchors == TRUST_NULL ? NULL : &b.trust, &rules, &peer, NOW + r->seconds, &e);
+    examine_chain(r->anchors == TRUST_NULL ? NULL : &b.trust, &rules, &peer, NOW + r->seconds, &e);
     clear(&b);
     compare(r, &verdict, ok);
     compare_examination(r, &verdict, &e);
