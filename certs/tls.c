@@ -636,6 +636,16 @@ static gnutls_x509_crt_t read_certificate(const gnutls_datum_t *der)
     return NULL;
 }
 
+bool tls_get_peer_key(const struct tls *t, unsigned char sha256[32])
+{
+    unsigned n = 0;
+    gnutls_x509_crt_t crt =
+        t->done ? read_certificate(gnutls_certificate_get_peers(t->session, &n)) : NULL;
+    bool ok = crt != NULL && describe_hash(crt, true, sha256);
+    gnutls_x509_crt_deinit(crt);
+    return ok;
+}
+
 static void describe_ours(struct tls_certificates *out, gnutls_x509_crt_t crt)
 {
     int key = gnutls_x509_crt_get_pk_algorithm(crt, &out->our_key_bits);

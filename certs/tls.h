@@ -114,6 +114,10 @@ bool tls_verify_peer(const struct tls *t, const struct verify_rules *rules,
 enum { TLS_PEER_CHAIN_MAX = 16 };
 void tls_get_peer(const struct tls *t, struct verify_bytes *chain, struct verify_peer *peer);
 
+/* SHA-256 of the public key (RFC 7469 §2.4) of the certificate that the peer presented, and has
+ * shown to have the private key of. False: there is none, or it cannot be read. */
+bool tls_get_peer_key(const struct tls *t, unsigned char sha256[32]);
+
 /* Facts for the log. Strings live as long as `t`; "-" where there is nothing to say. Names that a
  * peer chose (sni, alpn) are as they came. */
 struct tls_info {

@@ -573,6 +573,8 @@ const char *verdict_result_word(enum verdict_cause cause)
     case VERDICT_NOT_YET_VALID:
     case VERDICT_NO_STAPLE:
     case VERDICT_PIN_MISMATCH:
+    case VERDICT_KEY_MISMATCH:
+    case VERDICT_KEY_UNKNOWN:
         return "certificate-not-trusted";
     case VERDICT_TLSA_MISMATCH:
         return "tlsa-invalid";
@@ -608,6 +610,8 @@ const char *verdict_word(enum verdict_cause cause)
         [VERDICT_IP_MISMATCH] = "ip-mismatch",
         [VERDICT_PIN_MISMATCH] = "pin-mismatch",
         [VERDICT_TLSA_MISMATCH] = "tlsa-mismatch",
+        [VERDICT_KEY_MISMATCH] = "key-mismatch",
+        [VERDICT_KEY_UNKNOWN] = "key-unknown",
     };
     return words[cause];
 }

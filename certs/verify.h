@@ -38,6 +38,9 @@ enum verdict_cause {
     VERDICT_IP_MISMATCH,
     VERDICT_PIN_MISMATCH,
     VERDICT_TLSA_MISMATCH, /* no TLSA record fits a certificate that was sent */
+    /* Not by us, but for those who remember keys and judge by them: */
+    VERDICT_KEY_MISMATCH, /* another key was seen first */
+    VERDICT_KEY_UNKNOWN,  /* none was, and this one cannot be remembered */
 };
 
 enum verify_purpose {

@@ -69,7 +69,7 @@ struct service {
     struct values add_capability, client_rule;
     char *client_rules, *max_connections_rate, *max_handshakes_rate;
     int client, failover, tls_level, implicit_tls, auth_before_tls, bare_newline, session_resume;
-    int trace, fall_back, delay;
+    int trace, fall_back, trust_on_first_use, delay;
     int implicit_tls_wait_ms;
     int identity, reconnect, verify_client, redirection;
     int spare_workers, max_connections, max_connections_per_client, connections_per_worker;

@@ -10,6 +10,7 @@
 #include "protocols/match.h"
 #include "protocols/memory.h"
 #include "proxy/address.h"
+#include "proxy/firstuse.h"
 #include "proxy/nexthop.h"
 #include "proxy/verifyoptions.h"
 
@@ -182,6 +183,9 @@ void demands_forbid(struct config *c, const struct service *s)
                      server_level_word((enum server_level)s->tls_level), s->name);
     if (s->fall_back)
         config_error(c, config_where(c, s, "fallBack"), "fallBack = yes is for client = yes");
+    if (s->trust_on_first_use)
+        config_error(c, config_where(c, s, "trustOnFirstUse"),
+                     "trustOnFirstUse = yes is for client = yes");
 }
 
 /* ---- one destination ---- */
@@ -236,6 +240,18 @@ static void decide_trust(const struct service *s, const struct tls_rule *r, cons
     d->crl_file = copy_or_null(s->crl_file);
     for (size_t i = 0; i < pins->count; i++)
         pins_add(&d->pins, &pins->items[i]);
+}
+
+/* What the service says is for those of its destinations that have no rule with something better.
+ */
+static void decide_first_use(const struct service *s, const struct tls_rule *r, struct demand *d)
+{
+    if (r == NULL)
+        d->first_use = s->trust_on_first_use;
+    else if (r->says_first_use)
+        d->first_use = r->first_use;
+    else
+        d->first_use = s->trust_on_first_use && d->level == LEVEL_FINGERPRINT && r->pins.count == 0;
 }
 
 /* GnuTLS takes what stands last. */
@@ -301,16 +317,78 @@ static void check_dane(struct config *c, const struct service *s, const struct v
                      level);
 }
 
+static bool is_domain(const char *destination)
+{
+    struct nexthop n;
+    char error[128];
+    return nexthop_parse(destination, &n, error, sizeof error) && n.mx;
+}
+
+/* Whether keys can be remembered for it. Here and in the next the first thing that is wrong is
+ * told, and no other. */
+static bool can_be_remembered(struct config *c, const struct service *s, const struct value *to,
+                              const char *where)
+{
+    unsigned errors = c->errors;
+    const char *name = to != NULL ? to->text : "";
+    if (to == NULL)
+        config_error(c, where,
+                     "trustOnFirstUse = yes is for servers in connect: with transparent = "
+                     "destination they are everybody's, and none is remembered: leave it out");
+    else if (is_domain(name))
+        config_error(c, where,
+                     "trustOnFirstUse = yes means nothing with connect = %s, because the servers "
+                     "of a domain change: write connect = HOST:PORT, or tlsLevel = dane",
+                     name);
+    else if (!first_use_can_be(s->name, name))
+        config_error(c, to->where,
+                     "connect = %.64s and [%.64s] cannot be remembered for trustOnFirstUse: their "
+                     "names must be of at most %d and %d bytes, ASCII, without blanks",
+                     name, s->name, FIRST_USE_NAME_MAX, FIRST_USE_SERVICE_MAX);
+    return c->errors == errors;
+}
+
+/* `to`: as above. */
+static void check_first_use(struct config *c, const struct service *s, const struct value *to,
+                            const struct demand *d, bool pinned)
+{
+    const char *where = d->where != NULL ? d->where : config_where(c, s, "trustOnFirstUse");
+    if (!can_be_remembered(c, s, to, where))
+        return;
+    if (d->level != LEVEL_FINGERPRINT)
+        config_error(c, where,
+                     "trustOnFirstUse = yes is for tlsLevel = fingerprint, and means nothing with "
+                     "tlsLevel = %s for %s: write the one or leave out the other",
+                     server_level_word(d->level), to->text);
+    else if (pinned)
+        config_error(c, where,
+                     "trustOnFirstUse = yes and verifyPeer (pin=) exclude each other for %s: whose "
+                     "pin is known needs no first use; leave one of them out",
+                     to->text);
+    else if (c->tls_memory == NULL)
+        config_error(c, where,
+                     "trustOnFirstUse = yes needs a file to remember the keys in: write tlsMemory "
+                     "= /var/lib/ehlock/servers before the sections");
+    else if (s->login_username != NULL)
+        config_error(
+            c, where,
+            "trustOnFirstUse = yes and protocolUsername exclude each other: passwords go to "
+            "servers that are verified, and at the first use nobody is: write verifyPeer = "
+            "spki-sha256:DIGEST");
+}
+
 static void check_demand(struct config *c, const struct service *s, const struct value *to,
                          const char *where, const struct demand *d)
 {
     size_t names = d->hosts.count + d->emails.count + d->addresses.count;
     bool pinned = d->pinned_by_file || d->pins.count > 0;
     check_dane(c, s, to, where, d);
-    if (d->level == LEVEL_FINGERPRINT && !pinned)
+    if (d->first_use)
+        check_first_use(c, s, to, d, pinned);
+    else if (d->level == LEVEL_FINGERPRINT && !pinned)
         config_error(c, where,
                      "tlsLevel = fingerprint needs a pin: write verifyPeer = "
-                     "sha256:DIGEST or spki-sha256:DIGEST");
+                     "sha256:DIGEST or spki-sha256:DIGEST, or trustOnFirstUse = yes");
     else if (d->need_ca && names == 0 && !pinned && to == NULL)
         config_error(c, where,
                      "at level %s a name is needed, and an address that a connection was going to "
@@ -352,6 +430,7 @@ static void decide_all(const struct service *s, const struct wishes *w, const st
                                                   : s->fall_back && d->level == LEVEL_MAY;
     decide_names(s, r, name, d);
     decide_trust(s, r, w, d);
+    decide_first_use(s, r, d);
     decide_priority(s, r, d);
     decide_server_name(s, r, mx || server_level_is_dane(d->level), name, d);
 }
@@ -359,11 +438,9 @@ static void decide_all(const struct service *s, const struct wishes *w, const st
 static void decide(struct config *c, const struct service *s, const struct wishes *w,
                    const struct value *to, struct demand *d)
 {
-    char host[256], error[128];
-    struct nexthop n;
+    char host[256];
     const char *name = name_of(to->text, host, sizeof host);
-    bool mx = nexthop_parse(to->text, &n, error, sizeof error) && n.mx;
-    decide_all(s, w, find_rule(w, to->text), name, mx, d);
+    decide_all(s, w, find_rule(w, to->text), name, is_domain(to->text), d);
     check_demand(c, s, to, d->where != NULL ? d->where : config_where(c, s, "tlsLevel"), d);
 }
 

@@ -18,6 +18,7 @@
 struct demand {
     enum server_level level;
     bool fall_back;      /* MAY: in clear where TLS was offered and fails */
+    bool first_use;      /* FINGERPRINT: the key that it shows first is its pin (firstuse.h) */
     bool need_ca;        /* the chain must lead to the trust */
     bool pinned_by_file; /* the server's own certificate must be in ca_file or ca_path */
     /* Whom to trust; without file and path the machine's own store. NULL: not given. */

@@ -119,6 +119,7 @@ static bool make_pool(struct generation *g, const struct service *s, char *error
                        .walls.landlock_fd = -1,
                        .request_fd = -1,
                        .spawn_fds = {-1, -1},
+                       .memory = g->common->memory,
                        .notify_fd = g->common->notify_fd,
                        .cancel_fd = g->common->cancel_fd};
     g->max_workers += pool_most_workers(p);

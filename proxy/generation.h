@@ -25,7 +25,8 @@ struct common {
     struct activation *handed; /* sockets that we were started with; borrowed */
     int accuse_fd;             /* keepers write the pid_t of a worker there that has gone astray */
     bool background;
-    bool single; /* one session is all, and the end of its process the stop */
+    bool single;               /* one session is all, and the end of its process the stop */
+    struct tls_memory *memory; /* borrowed; NULL: none */
 };
 
 struct generation {

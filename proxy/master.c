@@ -201,10 +201,13 @@ bool master_check(struct config *c)
     struct generation *g = NULL;
     if (prepare_common(&common, &accuse_end, NULL, false, error, sizeof error))
         g = generation_create(c, &common, error, sizeof error);
-    if (g == NULL)
+    struct tls_memory memory = {0};
+    bool ok = g != NULL && tls_memory_read(&memory, c, FIRST_USE_CLAIMS, NULL, error, sizeof error);
+    if (!ok)
         log_error("%s", error);
+    tls_memory_finish(&memory, NULL);
     generation_destroy(g, true);
-    return g != NULL;
+    return ok;
 }
 
 static void announce(const struct generation *g)
@@ -252,8 +255,10 @@ static int set_up(struct master *m, struct config *c, struct activation *handed,
         master_discard_config(c);
         return EX_OSERR;
     }
+    m->common.memory = &m->tls_memory;
     m->current = generation_create(c, &m->common, error, size);
-    if (m->current == NULL || !tls_memory_use(&m->tls_memory, c->tls_memory, error, size))
+    if (m->current == NULL ||
+        !tls_memory_read(&m->tls_memory, c, FIRST_USE_CLAIMS, NULL, error, size))
         return EX_CONFIG;
     if (!block_signals(m)) { /* before the pid file invites them */
         snprintf(error, size, "signals: %s", strerror(errno));
@@ -289,7 +294,7 @@ static void take_down(struct master *m)
     if (m->pid_file != NULL) /* last: who waits for our end looks at this file */
         pidfile_remove(m->pid_file, &m->pid_fd);
     free(m->pid_file);
-    tls_memory_finish(&m->tls_memory);
+    tls_memory_finish(&m->tls_memory, NULL);
 }
 
 int master_run(struct config *c, const char *file, struct activation *handed, int ready_fd)
@@ -312,6 +317,7 @@ int master_run(struct config *c, const char *file, struct activation *handed, in
         serve(&m);
         notify_stopping(&m.notify, (unsigned)m.current->config->timeout_drain + STOP_SECONDS);
         drain(&m);
+        master_remember(&m);
         log_notice("stopped");
     } else {
         log_error("%s", error);

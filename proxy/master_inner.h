@@ -82,6 +82,9 @@ bool master_has_outdated(const struct master *m);
 /* What is looked after now and then; it does nothing before its time. */
 void master_tick(struct master *m);
 
+/* Takes what workers have seen of servers, and writes it down. */
+void master_remember(struct master *m);
+
 /* What is looked after in every round. */
 void master_look_after_keepers(struct master *m);
 void master_look_after_old_keepers(struct master *m);

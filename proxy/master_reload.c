@@ -104,15 +104,16 @@ static struct generation *prepare(struct master *m, char *error, size_t size)
         master_discard_config(c);
         return NULL;
     }
+    struct tls_memory memory = {0};
     struct generation *g = generation_create(c, &m->common, error, size);
-    if (g != NULL && tls_memory_use(&m->tls_memory, c->tls_memory, error, size) &&
-        generation_listen(g, m->current, error, size))
+    if (g != NULL && tls_memory_read(&memory, c, FIRST_USE_CLAIMS, &m->tls_memory, error, size) &&
+        generation_listen(g, m->current, error, size)) {
+        tls_memory_replace(&m->tls_memory, &memory);
         return g;
+    }
+    tls_memory_finish(&memory, &m->tls_memory);
     generation_destroy(g, true);
-    const struct config *old = m->current->config;
-    char ignored[256];
-    (void)adopt_log(m, old);
-    (void)tls_memory_use(&m->tls_memory, old->tls_memory, ignored, sizeof ignored);
+    (void)adopt_log(m, m->current->config);
     return NULL;
 }
 
@@ -124,6 +125,7 @@ void master_reload(struct master *m)
         return;
     }
     notify_reloading(&m->notify);
+    master_remember(m);
     struct generation *g = prepare(m, error, sizeof error);
     if (g == NULL) {
         log_error("not reloaded, the old configuration stays%s%s", error[0] != '\0' ? ": " : "",

@@ -186,7 +186,19 @@ static void remember_offers(struct master *m)
             tls_memory_note(&m->tls_memory, p->service->name, p->destinations->items[n].name,
                             stats_take_offer(p->stats, n), time(NULL));
     }
-    tls_memory_save(&m->tls_memory);
+}
+
+/* Keys are to be known to workers by themselves as soon as may be. */
+void master_remember(struct master *m)
+{
+    char error[128];
+    remember_offers(m);
+    if (tls_memory_learn(&m->tls_memory, time(NULL))) {
+        m->epoch++;
+        master_signal_outdated(m, false);
+    }
+    if (master_has_memory(error, sizeof error)) /* or later */
+        tls_memory_save(&m->tls_memory);
 }
 
 static void renew_ticket_key(struct master *m)
@@ -221,6 +233,6 @@ void master_tick(struct master *m)
     look_for_new_files(m);
     look_for_syslog(m);
     master_look_after_old_keepers(m);
-    remember_offers(m);
+    master_remember(m);
     master_signal_outdated(m, true);
 }

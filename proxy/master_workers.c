@@ -48,6 +48,7 @@ static void share_secrets(struct pool *p, bool with_children)
 {
     login_share(p->login, with_children);
     via_share(p->backends.via, with_children);
+    first_uses_share(&p->memory->firsts, p->service->name, with_children);
 }
 
 static bool fork_worker(struct master *m, struct pool *p)
@@ -133,6 +134,7 @@ static void bury_worker(struct master *m, struct child *c, int status)
                   peer[0] != '\0' ? peer : "-", (int)c->pid, WEXITSTATUS(status));
     slow_down(p, c, failed);
     stats_worker_dead(p->stats, c->slot);
+    first_uses_bury(&p->memory->firsts, c->pid);
     c->pid = 0;
     size_t place = (size_t)(c - m->children);
     if (place < m->next_place)

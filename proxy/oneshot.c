@@ -281,9 +281,11 @@ _Noreturn static void serve_jailed(struct generation *g, bool keys_loaded, int c
 
 /* Whom to trust stands in files as well, and is read with the report: on the client side before the
  * jail, where there are none. False: the client has been told to come back. */
-static bool load_trust(struct generation *g, struct connection *from, char *error, size_t size)
+static bool load_trust(struct generation *g, struct tls_memory *memory, struct connection *from,
+                       char *error, size_t size)
 {
-    if (generation_finish_keys(g, error, size))
+    if (generation_finish_keys(g, error, size) &&
+        tls_memory_read(memory, g->config, FIRST_USE_KNOWS, NULL, error, size))
         return true;
     log_error("%s", error);
     refuse(g->config, g->config->only, from);
@@ -293,7 +295,8 @@ static bool load_trust(struct generation *g, struct connection *from, char *erro
 /* Returns an exit status if it cannot. Takes the configuration. */
 static int serve_one(struct config *c, struct connection *from)
 {
-    struct common common = {.notify_fd = -1, .accuse_fd = -1, .single = true};
+    struct tls_memory memory = {0};
+    struct common common = {.notify_fd = -1, .accuse_fd = -1, .single = true, .memory = &memory};
     struct generation *g = NULL;
     int cancel[2];
     char error[1024];
@@ -306,7 +309,7 @@ static int serve_one(struct config *c, struct connection *from)
         g = generation_prepare(c, &common, error, sizeof error);
     if (g != NULL && generation_begin_keys(g, error, sizeof error)) {
         bool client = g->config->only->client;
-        if (client && !load_trust(g, from, error, sizeof error))
+        if (client && !load_trust(g, &memory, from, error, sizeof error))
             return EX_CONFIG;
         serve_jailed(g, client, cancel[1], from);
     }

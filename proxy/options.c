@@ -53,7 +53,7 @@ static const struct option_row rows[] = {
      "user of all processes but the master (default, as root: ehlock, else nobody)"},
     {"syslog", OPTION_CHOICE, GLOBAL(syslog), "yes", 0, 0, YES_NO, "log to syslog"},
     {"tlsMemory", OPTION_FILE, GLOBAL(tls_memory), NULL, 0, 0, NULL,
-     "file that remembers which servers have offered TLS"},
+     "file that remembers which servers have offered TLS, and the keys they have shown first"},
     {"TIMEOUTdrain", OPTION_NUMBER, GLOBAL(timeout_drain), "30", 0, 86400, NULL,
      "seconds that sessions have to end after SIGTERM"},
 
@@ -171,6 +171,9 @@ static const struct option_row rows[] = {
     {"sni", OPTION_TEXT, SERVICE(sni), NULL, 0, 0, NULL,
      "SERVICE:PATTERN: not a service, but certificates for that service, for names like PATTERN; "
      "client: name to ask the server for"},
+    {"trustOnFirstUse", OPTION_CHOICE, SERVICE(trust_on_first_use), "no", 0, 0, YES_NO,
+     "client, tlsLevel = fingerprint: the key that a server shows first is its pin (see "
+     "tlsMemory)"},
     {"verify", OPTION_TEXT, SERVICE(verify), NULL, 0, 0, NULL,
      "stunnel's old word, 0 to 4; write verifyClient, or client: tlsLevel"},
     {"verifyChain", OPTION_TEXT, SERVICE(verify_chain), NULL, 0, 0, NULL,

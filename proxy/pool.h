@@ -17,6 +17,7 @@
 #include "proxy/program.h"
 #include "proxy/route.h"
 #include "proxy/stats.h"
+#include "proxy/tlsmemory.h"
 #include "proxy/transparent.h"
 
 struct generation;
@@ -34,6 +35,7 @@ struct pool {
     struct tls_setup *tls;             /* NULL: no TLS */
     struct destinations *destinations; /* client = yes; NULL: not so */
     struct login *login;               /* as whom we log in there; NULL: we do not */
+    const struct tls_memory *memory;   /* borrowed; NULL: none */
     int request_fd;                    /* the workers' end of the socket to the keepers */
     int notify_fd;                     /* eventfd: "fewer idle workers than you may want" */
     int cancel_fd;                     /* readable when sessions have to end now */

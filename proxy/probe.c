@@ -132,14 +132,16 @@ static bool find_addresses(const struct config *c, int family)
 /* Takes the configuration. */
 static int probe(struct config *c, const struct probe_command *w)
 {
+    struct tls_memory memory = {0};
     const struct common common = {
-        .notify_fd = -1, .cancel_fd = -1, .accuse_fd = -1, .single = true};
+        .notify_fd = -1, .cancel_fd = -1, .accuse_fd = -1, .single = true, .memory = &memory};
     struct generation *g = NULL;
     char error[1024];
     if (tls_global_init(error, sizeof error))
         g = generation_prepare(c, &common, error, sizeof error);
     if (g == NULL || !generation_begin_keys(g, error, sizeof error) ||
-        !generation_finish_keys(g, error, sizeof error)) {
+        !generation_finish_keys(g, error, sizeof error) ||
+        !tls_memory_read(&memory, g->config, FIRST_USE_LOOKS, NULL, error, sizeof error)) {
         fprintf(stderr, "ehlock probe: %s\n", error);
         generation_destroy(g, true);
         return EX_CONFIG;

@@ -580,6 +580,7 @@ static void begin_turn(struct session *s)
     struct dialogue *d = &s->dialogue;
     int64_t now = wire_now();
     upstream_set(&s->upstream, destination_of(s), host_of(s), &s->policy);
+    upstream_set_memory(&s->upstream, s->pool->memory, s->pool->service->name);
     d->others_left = turns_are_left(&s->turns, &s->pool->backends, now);
     d->pretls_deadline = turns_deadline(&s->turns, &s->pool->backends, now);
 }
@@ -713,6 +714,7 @@ static void forget_server(struct session *s)
     d->server_tls_active = d->server_verified = false;
     d->offered_tls = d->heard_offer = false;
     d->reason[0] = '\0';
+    d->remedy = NULL;
 }
 
 /* False: the session is still about the one that was reached last. */
@@ -737,10 +739,11 @@ static bool go_to_next(struct session *s)
     do {
         if (!may_go_on(s))
             return false;
-        log_notice("service=%s client=%s backend=%s is left for another: %s (step \"%s\")",
+        const char *remedy = s->dialogue.remedy;
+        log_notice("service=%s client=%s backend=%s is left for another: %s (step \"%s\")%s%s",
                    s->pool->service->name, s->peer->text,
                    s->backend_address != NULL ? s->backend_address->text : "-", s->dialogue.reason,
-                   s->dialogue.step);
+                   s->dialogue.step, remedy != NULL ? "; " : "", remedy != NULL ? remedy : "");
         leave_backend(s);
         if (!connect_next(s))
             return false;
@@ -782,7 +785,17 @@ static enum tls_outcome dialogue_secure(struct dialogue *d)
         upstream_secure(&s->upstream, &s->backend, deadline, d->reason, sizeof d->reason);
     d->server_tls_active = outcome != OUTCOME_BROKEN;
     d->server_verified = outcome == OUTCOME_SECURED && upstream_is_verified(&s->upstream);
+    if (s->upstream.remedy[0] != '\0')
+        d->remedy = s->upstream.remedy;
     return outcome;
+}
+
+/* The client has been told to come back; only the administrator can mend it. */
+static void tell_remedy(const struct session *s)
+{
+    if (s->dialogue.remedy != NULL)
+        log_error("service=%s client=%s is not served: %s; %s", s->pool->service->name,
+                  s->peer->text, s->dialogue.reason, s->dialogue.remedy);
 }
 
 /* TLS from the first byte towards the server: nothing has been said yet by anybody. */
@@ -813,6 +826,7 @@ static bool secure_at_once(struct session *s)
     s->end = d->server_tls_active ? DIALOGUE_REFUSED : DIALOGUE_LOST;
     snprintf(text, sizeof text, "%.*s", SORRY_MAX, d->reason);
     tell_sorry(s, text);
+    tell_remedy(s);
     return false;
 }
 
@@ -879,14 +893,6 @@ static void name_places(struct session *s)
     x->port = s->facts.remote_port;
     x->server_address = s->facts.local_ip;
     x->server_port = s->facts.local_port;
-}
-
-/* The client has been told to come back; only the administrator can mend it. */
-static void tell_remedy(const struct session *s)
-{
-    if (s->dialogue.remedy != NULL)
-        log_error("service=%s client=%s is not served: %s; %s", s->pool->service->name,
-                  s->peer->text, s->dialogue.reason, s->dialogue.remedy);
 }
 
 static void serve(struct session *s)

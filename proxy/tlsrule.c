@@ -193,14 +193,22 @@ static bool set_server_name(struct reading *r, const char *key, const char *valu
     return set_once(r, &r->rule->server_name, key, value);
 }
 
+static bool set_yes(struct reading *r, const char *key, const char *value, bool *said, bool *yes)
+{
+    *said = true;
+    *yes = strcasecmp(value, "yes") == 0;
+    return *yes || strcasecmp(value, "no") == 0 ||
+           complain(r, "%s=%.32s: write yes or no", key, value);
+}
+
 static bool set_fall_back(struct reading *r, const char *key, const char *value)
 {
-    bool yes = strcasecmp(value, "yes") == 0;
-    if (!yes && strcasecmp(value, "no") != 0)
-        return complain(r, "%s=%.32s: write yes or no", key, value);
-    r->rule->says_fall_back = true;
-    r->rule->fall_back = yes;
-    return true;
+    return set_yes(r, key, value, &r->rule->says_fall_back, &r->rule->fall_back);
+}
+
+static bool set_first_use(struct reading *r, const char *key, const char *value)
+{
+    return set_yes(r, key, value, &r->rule->says_first_use, &r->rule->first_use);
 }
 
 static const struct rule_key {
@@ -215,6 +223,7 @@ static const struct rule_key {
     {"pin", set_pin, true},
     {"servername", set_server_name, false},
     {"fallBack", set_fall_back, false},
+    {"trustOnFirstUse", set_first_use, true},
 };
 
 static bool set_key(struct reading *r, char *word)
@@ -240,7 +249,7 @@ static bool set_key(struct reading *r, char *word)
     }
     return complain(r,
                     "there is no key \"%.32s\": write match, minimum, priority, CAfile, pin, "
-                    "servername or fallBack",
+                    "servername, fallBack or trustOnFirstUse",
                     word);
 }
 

@@ -54,6 +54,7 @@ struct tls_rule {
     struct network network;
     enum server_level level;
     bool fall_back, says_fall_back;
+    bool first_use, says_first_use; /* trustOnFirstUse */
     enum tls_minimum minimum;
     char *ca_file, *priority, *server_name; /* NULL: not said */
     struct texts names;

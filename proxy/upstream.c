@@ -2,6 +2,7 @@
 #include "proxy/upstream.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "proxy/handshake.h"
 #include "proxy/nexthop.h"
@@ -49,6 +50,12 @@ void upstream_set(struct upstream *u, const struct destination *to, const struct
     policy->fall_back = to->demand->fall_back;
 }
 
+void upstream_set_memory(struct upstream *u, const struct tls_memory *memory, const char *service)
+{
+    u->memory = memory;
+    u->service = service;
+}
+
 /* SNI: the TLSA base domain where records judge (RFC 7672 §8.1). */
 static const char *server_name(const struct upstream *u)
 {
@@ -74,21 +81,73 @@ static bool judge_by_records(struct upstream *u)
     return tls_verify_peer(u->tls, &rules, &u->verdict);
 }
 
+static void find_remedy(struct upstream *u, enum first_use_asker asker)
+{
+    const char *file = u->memory != NULL ? u->memory->path : NULL;
+    if (u->verdict.cause == VERDICT_KEY_MISMATCH)
+        snprintf(u->remedy, sizeof u->remedy,
+                 "if the server has a new key, take its line (%.128s ... %.100s) out of %.200s and "
+                 "reload",
+                 u->to->name, u->service, file != NULL ? file : "the file of tlsMemory");
+    else if (asker == FIRST_USE_KNOWS)
+        snprintf(u->remedy, sizeof u->remedy,
+                 "trustOnFirstUse needs an ehlock that goes on running, to remember what it has "
+                 "seen: start it without --inetd once, or write verifyPeer = spki-sha256:DIGEST");
+}
+
+/* As those who have a pin: names first, if any are wanted, then the key. */
+static bool judge_by_first_use(struct upstream *u)
+{
+    unsigned char key[CLAIM_BYTES];
+    if (!tls_verify_peer(u->tls, &u->to->rules, &u->verdict))
+        return false;
+    if (!tls_get_peer_key(u->tls, key)) {
+        u->verdict = (struct verdict){.cause = VERDICT_UNUSABLE,
+                                      .sentence = "the public key cannot be read"};
+        return false;
+    }
+    const struct first_use *known =
+        u->memory != NULL ? first_uses_find(&u->memory->firsts, u->service, u->to->name) : NULL;
+    enum first_use_asker asker = u->memory != NULL ? u->memory->asker : FIRST_USE_KNOWS;
+    if (first_use_judge(known, asker, key, &u->verdict))
+        return true;
+    find_remedy(u, asker);
+    return false;
+}
+
+/* Of a server that is only looked at nothing becomes known. */
+static void remark(const struct upstream *u, char *reason, size_t size)
+{
+    if (u->to->demand->first_use && u->memory != NULL && u->memory->asker == FIRST_USE_LOOKS &&
+        strcmp(u->verdict.matched, "first-use") == 0)
+        snprintf(reason, size, "no key has been seen before, and a session would trust this one");
+}
+
+static bool judge_by_demand(struct upstream *u)
+{
+    if (u->level == LEVEL_DANE_ONLY)
+        return judge_by_records(u);
+    if (u->to->demand->first_use)
+        return judge_by_first_use(u);
+    return tls_verify_peer(u->tls, &u->to->rules, &u->verdict);
+}
+
 static enum tls_outcome judge(struct upstream *u, char *reason, size_t size)
 {
-    bool by_records = u->level == LEVEL_DANE_ONLY;
-    if (!server_level_verifies(u->level) && !by_records)
+    if (!server_level_verifies(u->level) && u->level != LEVEL_DANE_ONLY)
         return OUTCOME_SECURED;
     u->judged = true;
-    if (by_records ? judge_by_records(u) : tls_verify_peer(u->tls, &u->to->rules, &u->verdict))
+    if (judge_by_demand(u)) {
+        remark(u, reason, size);
         return OUTCOME_SECURED;
+    }
     snprintf(reason, size, "%s: %s", verdict_result_word(u->verdict.cause), u->verdict.sentence);
     return OUTCOME_UNTRUSTED;
 }
 
 bool upstream_is_verified(const struct upstream *u)
 {
-    return u->secured && u->judged && u->verdict.cause == VERDICT_OK;
+    return u->secured && u->judged && u->verdict.cause == VERDICT_OK && !u->to->demand->first_use;
 }
 
 enum tls_outcome upstream_secure(struct upstream *u, struct wire *backend, int64_t deadline,

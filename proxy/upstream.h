@@ -9,6 +9,7 @@
 #include "protocols/protocol.h"
 #include "proxy/destination.h"
 #include "proxy/route.h"
+#include "proxy/tlsmemory.h"
 
 struct upstream {
     const struct destination *to;  /* borrowed; NULL: no server has been reached */
@@ -19,6 +20,10 @@ struct upstream {
     struct tls *tls; /* NULL: none */
     bool secured, judged;
     struct verdict verdict; /* where judged */
+    /* upstream_set_memory; NULL: no key is known, and none can be. */
+    const struct tls_memory *memory;
+    const char *service;
+    char remedy[512]; /* what an administrator is told to do about the verdict; "": nothing */
 };
 
 /* This is the server that has been reached: its level is the policy's from here on. At the levels
@@ -28,12 +33,16 @@ struct upstream {
 void upstream_set(struct upstream *u, const struct destination *to, const struct route_host *host,
                   struct policy *policy);
 
+/* Where keys that are trusted on first use are known, and for which service; both are borrowed. */
+void upstream_set_memory(struct upstream *u, const struct tls_memory *memory, const char *service);
+
 /* The `secure` of struct dialogue: handshake and judgement over the connected `backend`. Ends at
  * `deadline`, or when the wire's cancel_fd is readable. */
 enum tls_outcome upstream_secure(struct upstream *u, struct wire *backend, int64_t deadline,
                                  char *reason, size_t reason_size);
 
-/* Whether TLS is up with a server that has been judged, and found to be whom the level wants. */
+/* Whether TLS is up with a server that has been judged, and found to be whom the level wants: never
+ * where keys are trusted on first use. */
 bool upstream_is_verified(const struct upstream *u);
 
 /* Says close_notify, as far as that goes without waiting. */

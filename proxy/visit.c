@@ -114,6 +114,7 @@ static bool reach_server(struct visit *v, unsigned first)
     wire_init(&v->backend, &t, -1);
     v->to = &v->pool->destinations->items[v->backends->entries[n]];
     upstream_set(&v->upstream, v->to, NULL, &v->policy);
+    upstream_set_memory(&v->upstream, v->pool->memory, v->pool->service->name);
     if (!introduce_ourselves(v))
         return false;
     tap_insert(&v->tap, &v->backend);

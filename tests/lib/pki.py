@@ -106,13 +106,15 @@ class Pki:
 
     def issue(self, stem, names, kind="ecdsa", address=None, chained=False, expired=False,
               issuer=None, email=None, foreign=False, usage="serverAuth,clientAuth",
-              alternatives=True):
+              alternatives=True, key=None):
         """A new leaf for these names; chained puts an intermediate between it and the authority,
         foreign takes the authority that nobody trusts; without alternatives the first name is the
-        common name and nothing else."""
-        cert, key = self.dir / f"{stem}.pem", self.dir / f"{stem}-key.pem"
-        openssl(*_KINDS[kind], "-out", key)
-        key.chmod(0o600)
+        common name and nothing else; key is one that is there already."""
+        cert = self.dir / f"{stem}.pem"
+        if key is None:
+            key = self.dir / f"{stem}-key.pem"
+            openssl(*_KINDS[kind], "-out", key)
+            key.chmod(0o600)
         others = [f"DNS:{name}" for name in names] + ([f"IP:{address}"] if address else [])
         others += [f"email:{email}"] if email else []
         others = [f"subjectAltName={','.join(others)}\n"] if alternatives else []

@@ -43,8 +43,10 @@ static void load_good(struct config *c, const char *text)
 #define NAMED BARE "protocol = smtp\n"
 #define LITERAL                                                                                    \
     "[out]\nclient = yes\naccept = 127.0.0.1:1\nconnect = 192.0.2.1:25\nprotocol = smtp\n"
-#define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define PIN "sha256:" HEX
+#define HEX    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define PIN    "sha256:" HEX
+#define MEMORY "tlsMemory = /var/lib/servers\n"
+#define FIRST  "tlsLevel = fingerprint\ntrustOnFirstUse = yes\n"
 
 /* ---- what is wrong ---- */
 
@@ -143,6 +145,52 @@ static const struct error_case {
      "c.conf:6: ", "match= means nothing at level encrypt"},
     {"rule that falls back from secure", NAMED "tlsPolicy = /./ secure fallBack=yes\n",
      "c.conf:6: ", "fallBack = yes is for"},
+    /* trust on first use; the file is in line 1 */
+    {"first use without a file", NAMED "tlsLevel = fingerprint\ntrustOnFirstUse = yes\n",
+     "c.conf:7: ", "write tlsMemory = "},
+    {"first use at level secure", MEMORY NAMED "trustOnFirstUse = yes\n",
+     "c.conf:7: ", "is for tlsLevel = fingerprint"},
+    {"first use at another level", MEMORY NAMED "tlsLevel = may\ntrustOnFirstUse = yes\n",
+     "c.conf:8: ", "means nothing with tlsLevel = may"},
+    {"first use of a pin", MEMORY NAMED FIRST "verifyPeer = " PIN "\n",
+     "c.conf:8: ", "exclude each other for mail.example.org:587"},
+    {"first use of a file", MEMORY NAMED FIRST "verifyPeer = yes\nCAfile = /dev/null\n",
+     "c.conf:8: ", "exclude each other"},
+    {"first use and a login",
+     MEMORY NAMED FIRST "protocolUsername = joe\nprotocolPassword = secret\n",
+     "c.conf:8: ", "at the first use nobody is"},
+    {"first use of redirected connections",
+     MEMORY
+     "[o]\nclient = yes\naccept = 127.0.0.1:1\ntransparent = destination\nprotocol = smtp\n" FIRST,
+     "c.conf:8: ", "is for servers in connect"},
+    {"first use of a domain's servers",
+     MEMORY
+     "[o]\nclient = yes\naccept = 127.0.0.1:1\nconnect = mx:example.org\nprotocol = smtp\n" FIRST,
+     "c.conf:8: ", "the servers of a domain change"},
+    {"first use of what cannot be remembered",
+     MEMORY "[o]\nclient = yes\naccept = 127.0.0.1:1\nconnect = /run/a b\nprotocol = smtp\n" FIRST,
+     "c.conf:5: ", "cannot be remembered"},
+    {"first use for clients with TLS",
+     MEMORY "[o]\naccept = 127.0.0.1:1\nconnect = 127.0.0.1:2\nprotocol = smtp\ntlsLevel = none\n"
+            "trustOnFirstUse = yes\n",
+     "c.conf:7: ", "is for client = yes"},
+    {"first use neither yes nor no", MEMORY NAMED "trustOnFirstUse = perhaps\n",
+     "c.conf:7: ", "must be one of: no yes"},
+    {"rule with a first use at level secure",
+     MEMORY NAMED "tlsPolicy = /./ secure trustOnFirstUse=yes\n",
+     "c.conf:7: ", "is for tlsLevel = fingerprint"},
+    {"rule with a first use at level encrypt",
+     MEMORY NAMED "tlsPolicy = /./ encrypt trustOnFirstUse=yes\n",
+     "c.conf:7: ", "means nothing at level encrypt"},
+    {"rule with a first use and a pin",
+     MEMORY NAMED "tlsPolicy = /./ fingerprint trustOnFirstUse=yes pin=" PIN "\n",
+     "c.conf:7: ", "exclude each other"},
+    {"rule with a first use perhaps",
+     MEMORY NAMED "tlsPolicy = /./ fingerprint trustOnFirstUse=1\n",
+     "c.conf:7: ", "write yes or no"},
+    {"rule without the first use of the service",
+     MEMORY NAMED FIRST "tlsPolicy = /./ fingerprint trustOnFirstUse=no\n",
+     "c.conf:9: ", "needs a pin"},
     {"rule fingerprint without one", NAMED "tlsPolicy = /./ fingerprint\n",
      "c.conf:6: ", "needs a pin"},
 };
@@ -296,6 +344,28 @@ static void each_destination_has_its_own(void **state)
     config_finish(&c);
 }
 
+static void expect_first_use(const char *text, bool want)
+{
+    struct config c;
+    load_good(&c, text);
+    assert_int_equal(c.services[0].demands[0].first_use, want);
+    config_finish(&c);
+}
+
+static void first_use_is_for_those_without_a_pin(void **state)
+{
+    (void)state;
+    expect_first_use(NAMED, false);
+    expect_first_use(MEMORY NAMED FIRST, true);
+    expect_first_use(MEMORY "trustOnFirstUse = yes\nclient = yes\ntlsLevel = fingerprint\n" NAMED,
+                     true);
+    expect_first_use(MEMORY NAMED "tlsPolicy = /./ fingerprint trustOnFirstUse=yes\n", true);
+    expect_first_use(MEMORY NAMED FIRST "tlsPolicy = /./ fingerprint\n", true);
+    expect_first_use(MEMORY NAMED FIRST "tlsPolicy = /./ fingerprint pin=" PIN "\n", false);
+    expect_first_use(MEMORY NAMED FIRST "tlsPolicy = /./ secure\n", false);
+    expect_first_use(MEMORY NAMED FIRST "tlsPolicy = /^other/ secure\n", true);
+}
+
 static void minimum_is_put_behind_the_priority(void **state)
 {
     (void)state;
@@ -349,6 +419,7 @@ int main(void)
         UNIT_ADD_TABLE(&u, error_says_where_and_what_to_write, dns_error_cases);
     UNIT_ADD_TABLE(&u, destination_gets_what_was_written, decisions);
     unit_add(&u, "several destinations", each_destination_has_its_own, NULL);
+    unit_add(&u, "first use", first_use_is_for_those_without_a_pin, NULL);
     unit_add(&u, "minimum", minimum_is_put_behind_the_priority, NULL);
     unit_add(&u, "open door", open_door_is_warned_of, NULL);
     unit_add(&u, "rule for nobody", rule_for_nobody_is_warned_of, NULL);

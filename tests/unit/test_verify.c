@@ -1031,7 +1031,9 @@ static enum examined place_of(enum verdict_cause cause, bool by_list)
     switch (cause) {
     case VERDICT_OK:
     case VERDICT_NO_CERTIFICATE:
-    case VERDICT_TLSA_MISMATCH: /* no record is looked at there */
+    case VERDICT_TLSA_MISMATCH: /* no record is looked at there, */
+    case VERDICT_KEY_MISMATCH:  /* and no memory */
+    case VERDICT_KEY_UNKNOWN:
         break;
     case VERDICT_UNUSABLE:
     case VERDICT_WEAK:
