@@ -188,7 +188,8 @@ static bool fits_pattern(const char *pattern, const char *name)
 
 struct gnutls_certificate_credentials_st *creds_pick(const struct creds *c, const char *name)
 {
-    for (size_t i = 0; name != NULL && name[0] != '\0' && i < c->count; i++)
+    bool is_asked = name != NULL && name[0] != '\0' && c->count > 1;
+    for (size_t i = 0; is_asked && i < c->count; i++)
         if (fits_pattern(c->items[i].pattern, name) ||
             gnutls_x509_crt_check_hostname2(c->items[i].chain[0], name, 0))
             return c->items[i].ready;
