@@ -100,7 +100,9 @@ static bool check_transparent(const struct generation *g, const struct pool *p, 
 static bool make_counters(struct pool *p)
 {
     const struct service *s = p->service;
-    p->stats = stats_create(pool_most_workers(p));
+    p->n_slots = pool_most_workers(p);
+    p->stats = stats_create(p->n_slots);
+    p->ledger = ledger_create(p->n_slots);
     if (s->connections_rate.count > 0)
         p->connections_rate = rates_create(&s->connections_rate);
     if (s->handshakes_rate.count > 0)
@@ -320,7 +322,8 @@ void generation_destroy(struct generation *g, bool wait)
         walls_destroy(&g->pools[i].walls);
         child_close(&g->pools[i].spawn_fds[0]);
         child_close(&g->pools[i].spawn_fds[1]);
-        stats_destroy(g->pools[i].stats);
+        stats_destroy(g->pools[i].stats, g->pools[i].n_slots);
+        ledger_destroy(g->pools[i].ledger);
         rates_destroy(g->pools[i].connections_rate);
         rates_destroy(g->pools[i].handshakes_rate);
     }

@@ -28,6 +28,16 @@ enum {
 
 /* ---- running ---- */
 
+static void list_slot(const struct pool *p, int number)
+{
+    const struct slot *s = &p->stats->slots[number];
+    char peer[STATS_PEER];
+    uint64_t ms = (uint64_t)wire_now() - (uint64_t)s->since;
+    if (atomic_load(&s->state) == SLOT_BUSY)
+        log_notice("service=%s worker=%d client=%s seconds=%llu", p->service->name, (int)s->pid,
+                   stats_peer(p->stats, number, peer), (unsigned long long)(ms / 1000));
+}
+
 static void list_generation(const struct generation *g, const char *age)
 {
     for (size_t i = 0; i < g->n_pools; i++) {
@@ -35,12 +45,8 @@ static void list_generation(const struct generation *g, const char *age)
         log_notice("service=%s%s idle=%u busy=%u sessions=%llu", p->service->name, age,
                    atomic_load(&p->stats->idle), atomic_load(&p->stats->busy),
                    (unsigned long long)atomic_load(&p->stats->sessions));
-        for (size_t n = 0; n < p->stats->n_slots; n++) {
-            const struct slot *s = &p->stats->slots[n];
-            if (atomic_load(&s->state) == SLOT_BUSY)
-                log_notice("service=%s worker=%d client=%s seconds=%lld", p->service->name,
-                           (int)s->pid, s->peer, (long long)((wire_now() - s->since) / 1000));
-        }
+        for (size_t n = 0; n < p->n_slots; n++)
+            list_slot(p, (int)n);
     }
 }
 

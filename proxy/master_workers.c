@@ -55,9 +55,10 @@ static bool fork_worker(struct master *m, struct pool *p)
 {
     pid_t self = getpid();
     struct generation *g = p->generation;
-    int slot = stats_take_slot(p->stats);
+    int slot = ledger_take(p->ledger);
     if (slot < 0)
         return false;
+    stats_open_slot(p->stats, slot);
     share_secrets(p, true);
     pid_t pid = fork();
     if (pid == 0)
@@ -66,6 +67,7 @@ static bool fork_worker(struct master *m, struct pool *p)
     if (pid < 0) {
         log_error_errno("service=%s fork", p->service->name);
         stats_worker_dead(p->stats, slot);
+        ledger_return(p->ledger, slot);
         p->not_before = wire_now() + MASTER_TICK_MS;
         return false;
     }
@@ -124,16 +126,17 @@ static void bury_worker(struct master *m, struct child *c, int status)
     struct pool *p = c->pool;
     bool crashed = WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM;
     bool failed = crashed || (WIFEXITED(status) && WEXITSTATUS(status) != 0);
-    const char *peer = p->stats->slots[c->slot].peer;
+    char peer[STATS_PEER];
     if (crashed)
         log_error("service=%s client=%s worker %d was killed by signal %d (%s)", p->service->name,
-                  peer[0] != '\0' ? peer : "-", (int)c->pid, WTERMSIG(status),
+                  stats_peer(p->stats, c->slot, peer), (int)c->pid, WTERMSIG(status),
                   strsignal(WTERMSIG(status)));
     else if (failed)
         log_error("service=%s client=%s worker %d ended with status %d", p->service->name,
-                  peer[0] != '\0' ? peer : "-", (int)c->pid, WEXITSTATUS(status));
+                  stats_peer(p->stats, c->slot, peer), (int)c->pid, WEXITSTATUS(status));
     slow_down(p, c, failed);
     stats_worker_dead(p->stats, c->slot);
+    ledger_return(p->ledger, c->slot);
     first_uses_bury(&p->memory->firsts, c->pid);
     c->pid = 0;
     size_t place = (size_t)(c - m->children);
@@ -205,13 +208,14 @@ void master_reap(struct master *m)
 /* A keeper tells of a worker that asked for what nobody may ask for. */
 void master_hear_accusations(struct master *m)
 {
+    char peer[STATS_PEER];
     pid_t pid;
     while (read(m->accuse_end, &pid, sizeof pid) == sizeof pid) {
         const struct child *c = find_child(m, pid);
         if (c == NULL)
             continue;
         log_error("service=%s client=%s worker %d has gone astray and is ended",
-                  c->pool->service->name, c->pool->stats->slots[c->slot].peer, (int)pid);
+                  c->pool->service->name, stats_peer(c->pool->stats, c->slot, peer), (int)pid);
         kill(pid, SIGKILL);
     }
 }

@@ -30,6 +30,7 @@ struct pool {
     struct program program; /* path NULL: none */
     struct listeners listeners;
     struct stats *stats;
+    size_t n_slots; /* of the stats: how many workers there can be at a time */
     struct rates *connections_rate, *handshakes_rate; /* NULL: no limit */
     /* Those of the current keyset, borrowed: */
     struct tls_setup *tls;             /* NULL: no TLS */
@@ -53,8 +54,9 @@ struct pool {
     struct route *known;       /* the worker's copies; NULL: none yet */
     struct backends *fixed;    /* what was looked up at start, beside `known` */
     /* The master's own: */
-    unsigned failures;  /* workers that died at once, in a row */
-    int64_t not_before; /* no new workers until then */
+    struct ledger *ledger; /* of the slots; no worker has it */
+    unsigned failures;     /* workers that died at once, in a row */
+    int64_t not_before;    /* no new workers until then */
 };
 
 /* How many workers there can be at a time. */

@@ -248,7 +248,7 @@ static bool connect_backend(struct session *s, unsigned first, bool *used)
 /* It would never come to an end: we would go where we come from. */
 static bool is_our_own(struct session *s)
 {
-    if (!stats_is_own(s->pool->stats, s->peer->text))
+    if (!stats_is_own(s->pool->stats, s->pool->n_slots, s->peer->text))
         return false;
     session_finish_with(
         s, DIALOGUE_REFUSED,

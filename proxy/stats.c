@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "protocols/memory.h"
 #include "protocols/wire.h"
 
 static size_t size_for(size_t n_slots)
@@ -16,32 +17,68 @@ struct stats *stats_create(size_t n_slots)
 {
     struct stats *s =
         mmap(NULL, size_for(n_slots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (s == MAP_FAILED)
-        return NULL;
-    s->n_slots = n_slots;
-    return s;
+    return s != MAP_FAILED ? s : NULL;
 }
 
-void stats_destroy(struct stats *s)
+void stats_destroy(struct stats *s, size_t n_slots)
 {
     if (s != NULL)
-        munmap(s, size_for(s->n_slots));
+        munmap(s, size_for(n_slots));
 }
 
-int stats_take_slot(struct stats *s)
+/* ---- who has which slot ---- */
+
+struct ledger {
+    size_t n_slots, first_free; /* none before it is free */
+    bool taken[];
+};
+
+static size_t ledger_size(size_t n_slots)
 {
-    for (size_t n = 0; n < s->n_slots; n++) {
-        size_t i = (s->next_slot + n) % s->n_slots;
-        if (atomic_load(&s->slots[i].state) != SLOT_FREE)
-            continue;
-        s->next_slot = i + 1;
-        s->slots[i].since = wire_now();
-        s->slots[i].peer[0] = '\0';
-        atomic_store(&s->slots[i].state, SLOT_IDLE);
+    return sizeof(struct ledger) + n_slots * sizeof(bool);
+}
+
+struct ledger *ledger_create(size_t n_slots)
+{
+    struct ledger *l = memory_alloc_unshared(ledger_size(n_slots));
+    l->n_slots = n_slots;
+    return l;
+}
+
+void ledger_destroy(struct ledger *l)
+{
+    if (l != NULL)
+        memory_free_unshared(l, ledger_size(l->n_slots));
+}
+
+int ledger_take(struct ledger *l)
+{
+    size_t i = l->first_free;
+    while (i < l->n_slots && l->taken[i])
+        i++;
+    l->first_free = i;
+    if (i == l->n_slots)
+        return -1;
+    l->taken[i] = true;
+    return (int)i;
+}
+
+void ledger_return(struct ledger *l, int slot)
+{
+    l->taken[slot] = false;
+    if ((size_t)slot < l->first_free)
+        l->first_free = (size_t)slot;
+}
+
+/* ---- the slots ---- */
+
+void stats_open_slot(struct stats *s, int slot)
+{
+    struct slot *own = &s->slots[slot];
+    own->since = wire_now();
+    own->peer[0] = '\0';
+    if (atomic_exchange(&own->state, SLOT_IDLE) != SLOT_IDLE)
         atomic_fetch_add(&s->idle, 1);
-        return (int)i;
-    }
-    return -1;
 }
 
 /* Leaves a state and corrects its count: the exchange makes sure that this happens once. */
@@ -57,8 +94,13 @@ static void leave(struct stats *s, int slot, enum slot_state next)
 void stats_worker_dead(struct stats *s, int slot)
 {
     leave(s, slot, SLOT_FREE);
-    if ((size_t)slot < s->next_slot)
-        s->next_slot = (size_t)slot;
+}
+
+const char *stats_peer(const struct stats *s, int slot, char out[STATS_PEER])
+{
+    memcpy(out, s->slots[slot].peer, STATS_PEER);
+    out[STATS_PEER - 1] = '\0';
+    return out[0] != '\0' ? out : "-";
 }
 
 static void name_client(struct slot *own, const unsigned char client[16], const char *peer)
@@ -107,19 +149,19 @@ void stats_go_out(struct stats *s, int slot, const char *own)
     atomic_thread_fence(memory_order_seq_cst);
 }
 
-bool stats_is_own(const struct stats *s, const char *client)
+bool stats_is_own(const struct stats *s, size_t n_slots, const char *client)
 {
-    for (size_t i = 0; i < s->n_slots; i++)
+    for (size_t i = 0; i < n_slots; i++)
         if (atomic_load(&s->slots[i].state) == SLOT_BUSY &&
             strncmp(s->slots[i].own, client, sizeof s->slots[i].own) == 0)
             return true;
     return false;
 }
 
-unsigned stats_count_client(const struct stats *s, const unsigned char client[16])
+unsigned stats_count_client(const struct stats *s, size_t n_slots, const unsigned char client[16])
 {
     unsigned n = 0;
-    for (size_t i = 0; i < s->n_slots; i++)
+    for (size_t i = 0; i < n_slots; i++)
         if (atomic_load(&s->slots[i].state) == SLOT_BUSY &&
             memcmp(s->slots[i].client, client, 16) == 0)
             n++;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
- * Counters and worker slots in memory that all processes share. One writer a slot (its worker),
- * the master alone hands slots out; everything is readable by everybody at any time.
+ * Counters and worker slots in memory that all processes share. One writer a slot (its worker), and
+ * everything is readable by everybody at any time. What stands there may be anybody's, if a worker
+ * has been taken over: so how many slots there are, and who has which, is not in it.
  */
 #ifndef PROXY_STATS_H
 #define PROXY_STATS_H
@@ -11,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+enum { STATS_PEER = 64 }; /* bytes of a client's address, with its NUL */
 
 enum slot_state {
     SLOT_FREE,
@@ -24,7 +27,7 @@ struct slot {
     pid_t pid;
     unsigned char client[16]; /* address_client_key */
     int64_t since;            /* wire_now() at the last change */
-    char peer[64];            /* for the list of sessions */
+    char peer[STATS_PEER];    /* for the list of sessions */
     char own[64];             /* address that a redirected session goes out from; "": it does not */
 };
 
@@ -39,19 +42,30 @@ struct stats {
     atomic_bool keys_ready;          /* there is a keeper, or will be at once */
     atomic_uint_fast64_t sessions;   /* since the start */
     atomic_uchar offers[OFFERS_MAX]; /* enum offer, by entry of `connect` */
-    size_t n_slots;
-    size_t next_slot; /* the master's: no slot before it is free */
     struct slot slots[];
 };
 
-/* A shared mapping with that many slots, all free; NULL and errno when there is none. */
+/* A shared mapping with that many slots, all free; NULL and errno when there is none. The number is
+ * the caller's to keep. */
 struct stats *stats_create(size_t n_slots);
-void stats_destroy(struct stats *s);
+/* Accepts NULL. */
+void stats_destroy(struct stats *s, size_t n_slots);
 
-/* The master, before a fork: takes a free slot for a worker that will be idle. -1: none. */
-int stats_take_slot(struct stats *s);
-/* The master, after the worker's end, however it came: corrects the counts. */
+/* Which slots are given away: the master's own memory, which no child has. */
+struct ledger;
+struct ledger *ledger_create(size_t n_slots);
+/* Accepts NULL. */
+void ledger_destroy(struct ledger *l);
+/* A slot that nobody has; -1: there is none. */
+int ledger_take(struct ledger *l);
+void ledger_return(struct ledger *l, int slot);
+
+/* Before a fork: the slot is that of a worker that will be idle. */
+void stats_open_slot(struct stats *s, int slot);
+/* The master after the worker's end, however it came: corrects the counts. */
 void stats_worker_dead(struct stats *s, int slot);
+/* The client of a slot, printable as far as its worker is honest; "-": none. */
+const char *stats_peer(const struct stats *s, int slot, char out[STATS_PEER]);
 
 /* The worker. Returns the session's number among those that are served now, from 1. */
 unsigned stats_session_begin(struct stats *s, int slot, const unsigned char client[16],
@@ -71,9 +85,9 @@ enum offer stats_take_offer(struct stats *s, size_t entry);
  * (struct address, text); the end of the session ends that too. */
 void stats_go_out(struct stats *s, int slot, const char *own);
 /* Whether a session that is served goes out from there: then the client with that address is us. */
-bool stats_is_own(const struct stats *s, const char *client);
+bool stats_is_own(const struct stats *s, size_t n_slots, const char *client);
 
 /* How many sessions that client has, this one included. */
-unsigned stats_count_client(const struct stats *s, const unsigned char client[16]);
+unsigned stats_count_client(const struct stats *s, size_t n_slots, const unsigned char client[16]);
 
 #endif

@@ -163,7 +163,8 @@ static struct admittance judge(const struct pool *pool, unsigned number,
     else if (number > (unsigned)s->max_connections)
         a.refusal = refuse("4.3.2", "Too many connections, try again later");
     else if (s->max_connections_per_client > 0 &&
-             stats_count_client(pool->stats, key) > (unsigned)s->max_connections_per_client)
+             stats_count_client(pool->stats, pool->n_slots, key) >
+                 (unsigned)s->max_connections_per_client)
         a.refusal = refuse("4.3.2", "Too many connections from your address, try again later");
     return a;
 }
@@ -237,7 +238,8 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
 
 void worker_serve_oneshot(struct pool *pool, const struct jail *jail, const struct oneshot *o)
 {
-    int slot = stats_take_slot(pool->stats);
+    const int slot = 0;
+    stats_open_slot(pool->stats, slot);
     set_signals(&pool->listeners);
     set_oneshot_signals(o);
     (void)prepare_sessions(pool);
