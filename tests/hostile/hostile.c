@@ -38,8 +38,9 @@ void __real_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused,
 
 /* Where the attack happens, and its number. */
 struct target {
-    int request_fd; /* to the keeper; -1 inside of it */
-    int spawn_fd;   /* to the spawner; -1: there is none */
+    int request_fd;          /* to the keeper; -1 inside of it */
+    int spawn_fd;            /* to the spawner; -1: there is none */
+    const struct pool *pool; /* NULL inside the keeper */
     long number;
 };
 
@@ -412,6 +413,18 @@ static long spawn_on_tcp(const struct target *t)
     return spawn(t, &request, socket(AF_INET, SOCK_STREAM, 0));
 }
 
+/* ---- attacks on the master, by the memory that it reads ---- */
+
+/* Every counter and every slot of all workers of the service. */
+static long spoil_counters(const struct target *t)
+{
+    if (t->pool == NULL)
+        return -1;
+    memset(t->pool->stats, (int)t->number,
+           sizeof *t->pool->stats + t->pool->n_slots * sizeof *t->pool->stats->slots);
+    return 0;
+}
+
 static const struct attack {
     const char *name;
     long (*run)(const struct target *t);
@@ -447,6 +460,7 @@ static const struct attack {
     {"ask-without-descriptor", ask_without_descriptor},
     {"ask-once", ask_once},
     {"ask-ten-thousand-times", ask_ten_thousand_times},
+    {"spoil-counters", spoil_counters},
     {"take-token", take_token},
     {"take-token-as-somebody", take_token_as_somebody},
     {"spawn", spawn_honestly},
@@ -469,7 +483,8 @@ void __wrap_session_run(struct pool *pool, int fd, const struct address *client,
                         const char *refusal)
 {
     char line[128] = "", name[64] = "", answer[128];
-    struct target t = {.request_fd = pool->request_fd, .spawn_fd = pool->spawn_fds[0]};
+    struct target t = {
+        .request_fd = pool->request_fd, .spawn_fd = pool->spawn_fds[0], .pool = pool};
     (void)client;
     (void)refusal;
     struct pollfd p = {.fd = fd, .events = POLLIN};

@@ -7,6 +7,7 @@ The program is tests/hostile, which is ehlock with attacks linked in place of it
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 import ehlock
@@ -124,6 +125,19 @@ def test_worker_with_a_proxy_reaches_that_and_no_backend(hostile, backend):
         proxy = hostile(via=f"socks5://{net.text_of(way.getsockname())}")
         assert attack(proxy, "connect", backend.address[1]) == "EACCES"
         assert attack(proxy, "connect", way.getsockname()[1]) == "succeeded"
+
+
+@pytest.mark.parametrize("byte", [0, 255])
+def test_master_survives_what_a_worker_writes_into_shared_memory(hostile, byte):
+    """It may keep others from being served; a reload has counters of its own."""
+    proxy = hostile(maxConnections=5)
+    assert attack(proxy, "spoil-counters", byte) == "succeeded"
+    proxy.process.send_signal(signal.SIGUSR2)
+    proxy.wait_log(r"service=smtp idle=")
+    assert proxy.process.poll() is None
+    assert len(proxy.workers()) <= 5 + 2
+    proxy.reload()
+    assert attack(proxy, "ask-once") == "succeeded"
 
 
 def test_worker_cannot_have_all_memory(hostile):
