@@ -37,6 +37,8 @@ void wire_init(struct wire *w, const struct transport *t, int cancel_fd)
 
 void wire_finish(struct wire *w)
 {
+    if (w->out_len > 0) /* it may be a password that nobody has taken */
+        explicit_bzero(w->out, w->out_len);
     free(w->in);
     free(w->out);
     *w = (struct wire){.cancel_fd = -1};

@@ -63,8 +63,8 @@ struct attempt {
 
 /* Connects to the first that answers. One entry of `connect` after the other is tried; among the
  * addresses of one the next is tried while the earlier ones are silent (dial.h). Returns a
- * non-blocking descriptor and sets *chosen; or -1, and `error` has one sentence, which is empty if
- * there was nothing to try. */
+ * non-blocking descriptor and sets *chosen; or -1. `error` has one sentence about those that did
+ * not answer, which is empty if there are none. */
 int backends_connect(const struct backends *b, const struct attempt *how,
                      const struct address **chosen, char *error, size_t error_size);
 

@@ -69,6 +69,11 @@ enum claim_result claim_make(struct claim *c, const unsigned char wanted[CLAIM_B
     return CLAIM_UNDECIDED;
 }
 
+pid_t claim_writer(const struct claim *c)
+{
+    return atomic_load(&c->said) ? 0 : (pid_t)atomic_load(&c->writer);
+}
+
 void claim_release(struct claim *c, pid_t dead)
 {
     int writer = (int)dead;

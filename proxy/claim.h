@@ -36,6 +36,8 @@ enum claim_result claim_make(struct claim *c, const unsigned char wanted[CLAIM_B
 
 /* The master: what has been said. False: nothing yet. */
 bool claim_read(const struct claim *c, unsigned char held[CLAIM_BYTES]);
+/* The master: who is about to say something; 0: nobody. */
+pid_t claim_writer(const struct claim *c);
 /* The master: if this process was about to say something, it has not. */
 void claim_release(struct claim *c, pid_t dead);
 

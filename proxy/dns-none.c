@@ -11,6 +11,12 @@ bool dns_is_built(void)
     return false;
 }
 
+bool dns_load(char *error, size_t error_size)
+{
+    snprintf(error, error_size, "this build has no libunbound");
+    return false;
+}
+
 struct dns *dns_open(const struct dns_settings *settings, char *error, size_t error_size)
 {
     (void)settings;

@@ -47,6 +47,12 @@ bool dns_is_built(void)
     return true;
 }
 
+bool dns_load(char *error, size_t error_size)
+{
+    return library_load("libunbound.so.8", symbols, sizeof symbols / sizeof *symbols, error,
+                        error_size);
+}
+
 /* ---- opening ---- */
 
 /* What has been unreachable or forged is asked again soon: the resolver waits between its attempts,
@@ -96,8 +102,7 @@ static int read_files(struct ub_ctx *ctx)
 struct dns *dns_open(const struct dns_settings *settings, char *error, size_t error_size)
 {
     const char *what = "libunbound";
-    if (!library_load("libunbound.so.8", symbols, sizeof symbols / sizeof *symbols, error,
-                      error_size))
+    if (!dns_load(error, error_size))
         return NULL;
     struct ub_ctx *ctx = lib.ub_ctx_create();
     if (ctx == NULL) {

@@ -56,6 +56,8 @@ struct dns_settings {
 
 /* False in a build without libunbound: then nothing below may be called. */
 bool dns_is_built(void);
+/* Loads the library. False: `error` says why it cannot be. */
+bool dns_load(char *error, size_t error_size);
 
 struct dns;
 /* Reads all files that will be needed. NULL: `error` says why not. */

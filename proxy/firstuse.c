@@ -137,6 +137,17 @@ void first_uses_bury(const struct first_uses *list, pid_t dead)
             claim_release(list->items[i].claim, dead);
 }
 
+void first_uses_release(const struct first_uses *list, bool (*lives)(void *ctx, pid_t pid),
+                        void *ctx)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct claim *c = list->items[i].claim;
+        pid_t writer = c != NULL ? claim_writer(c) : 0;
+        if (writer != 0 && !lives(ctx, writer))
+            claim_release(c, writer);
+    }
+}
+
 /* ---- judging ---- */
 
 __attribute__((format(printf, 3, 4))) static bool

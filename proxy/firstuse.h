@@ -69,6 +69,10 @@ bool first_uses_learn(struct first_uses *list, time_t now);
 void first_uses_share(const struct first_uses *list, const char *service, bool with_children);
 /* The master, after a worker's end. */
 void first_uses_bury(const struct first_uses *list, pid_t dead);
+/* The master, now and then: a claim whose writer does not live, whoever has put that there, is
+ * nobody's. */
+void first_uses_release(const struct first_uses *list, bool (*lives)(void *ctx, pid_t pid),
+                        void *ctx);
 
 /* Who asks. */
 enum first_use_asker {

@@ -239,6 +239,21 @@ static bool open_address(struct listeners *l, const struct address *a,
     return true;
 }
 
+/* The first mistakes that anybody makes. */
+static const char *remedy_for(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return ": another program has it, perhaps the mail server: give that another port";
+    case EACCES:
+        return ": start ehlock as root, or with CAP_NET_BIND_SERVICE";
+    case EADDRNOTAVAIL:
+        return ": this machine has no such address";
+    default:
+        return "";
+    }
+}
+
 static bool open_value(struct listeners *l, const struct service *s, const struct value *v,
                        const struct listener_sources *from, char *error, size_t size)
 {
@@ -253,8 +268,8 @@ static bool open_value(struct listeners *l, const struct service *s, const struc
     for (size_t i = 0; i < n; i++) {
         if (was_handed_over(from->handed, s, &list[i]) || open_address(l, &list[i], from))
             continue;
-        snprintf(error, size, "%s: cannot listen on %s: %s", v->where, list[i].text,
-                 strerror(errno));
+        snprintf(error, size, "%s: cannot listen on %s: %s%s", v->where, list[i].text,
+                 strerror(errno), list[i].sa.ss_family != AF_UNIX ? remedy_for(errno) : "");
         return false;
     }
     return n > 0;

@@ -185,7 +185,11 @@ static pid_t find_running(const struct config *c, const char *file)
 {
     char error[512];
     if (c->pid_file == NULL)
-        die(EX_CONFIG, "%s has no pid = FILE, by which the running ehlock could be found", file);
+        die(EX_CONFIG,
+            "%s has no pid = FILE, by which the running ehlock could be found: write it, or send "
+            "SIGHUP or "
+            "SIGTERM to the master",
+            file);
     pid_t pid = pidfile_find(c->pid_file, error, sizeof error);
     if (pid == 0)
         die(EX_UNAVAILABLE, "%s", error);

@@ -67,6 +67,9 @@ void master_hear_accusations(struct master *m);
 bool master_has_workers(const struct master *m, const struct generation *g,
                         const struct keyset *keys);
 
+/* Whether that is the number of a worker. */
+bool master_has_worker(struct master *m, pid_t pid);
+
 /* To the workers: to all; to those that know a configuration, certificates, or a log that are not
  * the current ones (of these, if asked, only to those that wait for a client; a worker with a
  * session ends with that); to all that wait for a client. */

@@ -188,11 +188,17 @@ static void remember_offers(struct master *m)
     }
 }
 
+static bool is_worker(void *ctx, pid_t pid)
+{
+    return master_has_worker(ctx, pid);
+}
+
 /* Keys are to be known to workers by themselves as soon as may be. */
 void master_remember(struct master *m)
 {
     char error[128];
     remember_offers(m);
+    first_uses_release(&m->tls_memory.firsts, is_worker, m);
     if (tls_memory_learn(&m->tls_memory, time(NULL))) {
         m->epoch++;
         master_signal_outdated(m, false);

@@ -220,6 +220,11 @@ void master_hear_accusations(struct master *m)
     }
 }
 
+bool master_has_worker(struct master *m, pid_t pid)
+{
+    return find_child(m, pid) != NULL;
+}
+
 bool master_has_workers(const struct master *m, const struct generation *g,
                         const struct keyset *keys)
 {

@@ -131,9 +131,24 @@ static const char *what_needs_it(const struct service *s, size_t i)
                                            : "tlsLevel = dane";
 }
 
+/* Both would wait for the other to begin. */
+static void check_port(struct config *c, const struct service *s, const struct value *v)
+{
+    struct nexthop n;
+    char error[128];
+    if (s->client && s->protocol != NULL && s->implicit_tls != IMPLICIT_YES &&
+        s->protocol->tls_port != 0 && nexthop_parse(v->text, &n, error, sizeof error) &&
+        n.port == s->protocol->tls_port)
+        config_warn(c, v->where,
+                    "connect = %s: servers begin with TLS on port %u: write implicitTls = yes",
+                    v->text, n.port);
+}
+
 static void check_entry(struct config *c, const struct service *s, size_t i)
 {
     const struct value *v = &s->connect.items[i];
+    char error[256];
+    check_port(c, s, v);
     if (!nexthop_is_watched(s, i))
         return;
     if (!dns_is_built())
@@ -142,6 +157,9 @@ static void check_entry(struct config *c, const struct service *s, size_t i)
                      "-Ddane=enabled, or write connect = HOST:PORT, delay = no and a tlsLevel "
                      "without DANE",
                      what_needs_it(s, i));
+    else if (!dns_load(error, sizeof error))
+        config_error(c, v->where, "%s needs libunbound, which cannot be loaded: %s",
+                     what_needs_it(s, i), error);
     if (s->identity == IDENTITY_TRANSPARENT)
         config_error(c, config_where(c, s, "identity"),
                      "identity = transparent has its sockets made before addresses are known: it "

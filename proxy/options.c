@@ -25,7 +25,8 @@
 static const struct option_row rows[] = {
     /* the program */
     {"chroot", OPTION_FILE, GLOBAL(chroot_dir), NULL, 0, 0, NULL,
-     "directory that all processes but the master are locked into (default, as root: an empty "
+     "directory that all processes but master and spawner are locked into (default, as root: an "
+     "empty "
      "one)"},
     {"debug", OPTION_TEXT, GLOBAL(debug), "daemon.notice", 0, 0, NULL,
      "[facility.]level: how much is logged, 0 to 7 or emerg to debug"},
@@ -48,9 +49,9 @@ static const struct option_row rows[] = {
      "ADDRESS[:PORT] of a DNS server to ask (default: those of /etc/resolv.conf)"},
     {"service", OPTION_TEXT, GLOBAL(ident), "ehlock", 0, 0, NULL, "name in log lines"},
     {"setgid", OPTION_TEXT, GLOBAL(setgid_name), NULL, 0, 0, NULL,
-     "group of all processes but the master (default, as root: that of setuid)"},
+     "group of all processes but master and spawner (default, as root: that of setuid)"},
     {"setuid", OPTION_TEXT, GLOBAL(setuid_name), NULL, 0, 0, NULL,
-     "user of all processes but the master (default, as root: ehlock, else nobody)"},
+     "user of all processes but master and spawner (default, as root: ehlock, else nobody)"},
     {"syslog", OPTION_CHOICE, GLOBAL(syslog), "yes", 0, 0, YES_NO, "log to syslog"},
     {"tlsMemory", OPTION_FILE, GLOBAL(tls_memory), NULL, 0, 0, NULL,
      "file that remembers which servers have offered TLS, and the keys they have shown first"},

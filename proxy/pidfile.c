@@ -70,7 +70,8 @@ pid_t pidfile_find(const char *path, char *error, size_t error_size)
     struct flock holder = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        snprintf(error, error_size, "pid: cannot read %s: %s", path, strerror(errno));
+        snprintf(error, error_size, "pid: cannot read %s: %s%s", path, strerror(errno),
+                 errno == ENOENT ? ": no ehlock runs with it" : "");
         return 0;
     }
     bool known = fcntl(fd, F_GETLK, &holder) == 0;

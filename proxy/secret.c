@@ -134,5 +134,5 @@ struct secret *secret_read(const char *path, size_t max, enum secret_form form, 
 bool secret_is_public(const char *path)
 {
     struct stat st;
-    return stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) != 0;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & (S_IROTH | S_IWOTH)) != 0;
 }

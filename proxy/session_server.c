@@ -189,7 +189,11 @@ static int connect_socket(struct session *s, unsigned first, bool *used, int64_t
     s->dialogue.step = "connecting to the backend";
     if (p->backends.redirected)
         return connect_original(s, error, size);
-    return backends_connect(&p->backends, &how, &s->backend_address, error, size);
+    int fd = backends_connect(&p->backends, &how, &s->backend_address, error, size);
+    if (fd >= 0 && error[0] != '\0')
+        log_notice("service=%s client=%s %s; backend=%s is used instead", p->service->name,
+                   s->peer->text, error, s->backend_address->text);
+    return fd;
 }
 
 static int start_program(struct session *s, char *error, size_t size)

@@ -63,12 +63,18 @@ static bool read_offer(struct tls_memory *m, const char *line)
     return true;
 }
 
-/* NULL, or what is wrong with it. */
-static const char *read_line(struct tls_memory *m, const char *line)
+/* NULL, or what is wrong with it. Editors leave CRLF, empty lines, and no end at the last one. */
+static const char *read_line(struct tls_memory *m, const char *text, size_t len)
 {
+    char line[FIRST_USE_LINE];
     bool is_other;
-    if (line[0] == '#')
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        len--;
+    if (len == 0 || text[0] == '#')
         return NULL;
+    if (len + 2 > sizeof line || memchr(text, '\0', len) != NULL)
+        return "is too long, or not a text";
+    snprintf(line, sizeof line, "%.*s\n", (int)len, text);
     const char *wrong = first_uses_read(&m->firsts, line, &is_other);
     if (!is_other)
         return wrong;
@@ -77,16 +83,16 @@ static const char *read_line(struct tls_memory *m, const char *line)
 
 static bool read_all(struct tls_memory *m, FILE *f, char *error, size_t size)
 {
-    char line[FIRST_USE_LINE];
-    const char *wrong;
-    for (unsigned n = 1; fgets(line, sizeof line, f) != NULL; n++) {
-        if ((wrong = read_line(m, line)) == NULL)
-            continue;
-        snprintf(error, size, "tlsMemory: %s:%u %s: mend the line or take it out", m->path, n,
-                 wrong);
-        return false;
-    }
-    return true;
+    char *line = NULL;
+    const char *wrong = NULL;
+    size_t room = 0;
+    ssize_t len;
+    for (unsigned n = 1; wrong == NULL && (len = getline(&line, &room, f)) >= 0; n++)
+        if ((wrong = read_line(m, line, (size_t)len)) != NULL)
+            snprintf(error, size, "tlsMemory: %s:%u %s: mend the line or take it out", m->path, n,
+                     wrong);
+    free(line);
+    return wrong == NULL;
 }
 
 static bool load(struct tls_memory *m, char *error, size_t size)

@@ -99,6 +99,8 @@ def test_failover_prio_takes_the_first_that_works(wrap):
                 assert client.command("HELO x").text == "second"
                 client.quit()
         assert len(third.sessions) == 0
+        proxy.wait_log(rf"notice: .* backend {net.text_of(down)}: Connection refused; "
+                       rf"backend={net.text_of(second.address)} is used instead")
 
 
 def test_failover_rr_spreads_the_sessions(wrap):

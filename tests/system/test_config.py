@@ -35,6 +35,14 @@ def with_line(pki, line, in_section=True):
     return text, text.split("\n").index(line) + 1
 
 
+def test_port_that_begins_with_tls_is_told(tmp_path):
+    text = section("out", client=True, accept="127.0.0.1:2525", protocol="smtp",
+                   connect="127.0.0.1:465", checkHost="mx.example.org")
+    status, said, _ = check(tmp_path, text)
+    assert status == 0 and "begin with TLS on port 465: write implicitTls = yes" in said
+    assert "begin with TLS" not in check(tmp_path, text + "implicitTls = yes\n")[1]
+
+
 # -- what is accepted
 
 def test_check_of_a_good_file_is_0_and_binds_nothing(tmp_path, pki):

@@ -412,6 +412,18 @@ def test_line_that_cannot_be_understood_is_told_at_start(tmp_path, pki, line):
     assert memory.read_text() == text
 
 
+@pytest.mark.parametrize("form", ["{}", "{}\r\n", "\n\n{}\n\n", "# " + 2000 * "x" + "\n{}\n"],
+                         ids=["no-end", "crlf", "empty-lines", "long-comment"])
+def test_file_may_be_written_with_any_editor(place, pki, form):
+    it = place()
+    assert it.is_served()
+    it.wait_written(pki.lonely)
+    it.memory.write_text(form.format(it.text().rstrip("\n")))
+    it.proxy.reload()
+    assert it.is_served()
+    assert it.proxy.summary(2)["verified"] == "known-key"
+
+
 # -- one session, and the probe
 
 def single(it, name="one.conf"):

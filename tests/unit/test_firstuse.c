@@ -112,6 +112,31 @@ static void claim_of_one_who_died_over_it_is_free_again(void **state)
     claim_destroy(c);
 }
 
+static bool lives(void *ctx, pid_t pid)
+{
+    return pid == *(const pid_t *)ctx;
+}
+
+/* A worker that has been taken over can put any number there. */
+static void claim_of_nobody_is_released(void **state)
+{
+    unsigned char held[CLAIM_BYTES];
+    struct first_uses list = {0};
+    pid_t worker = 12345;
+    (void)state;
+    struct first_use *f = first_uses_add(&list, "out", "a:25");
+    f->claim = claim_create();
+    atomic_store((atomic_int *)f->claim, 12345);
+    first_uses_release(&list, lives, &worker);
+    assert_int_equal(claim_make(f->claim, red, held), CLAIM_UNDECIDED);
+    worker = 12346;
+    first_uses_release(&list, lives, &worker);
+    assert_int_equal(claim_make(f->claim, red, held), CLAIM_FIRST);
+    first_uses_release(&list, lives, &worker);
+    assert_int_equal(claim_make(f->claim, blue, held), CLAIM_OTHER);
+    first_uses_finish(&list, NULL);
+}
+
 /* ---- lines ---- */
 
 static const struct pin_line {
@@ -496,6 +521,7 @@ int main(void)
     ADD(&u, first_one_decides);
     ADD(&u, of_those_that_race_one_is_first);
     ADD(&u, claim_of_one_who_died_over_it_is_free_again);
+    ADD(&u, claim_of_nobody_is_released);
     UNIT_ADD_TABLE(&u, line_is_read_or_refused, lines);
     ADD(&u, names_have_a_limit);
     ADD(&u, pins_have_a_limit);
