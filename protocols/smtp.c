@@ -78,7 +78,7 @@ static enum dialogue_end renew_backend(struct smtp *s)
 /* Forwards EHLO, LHLO or HELO. RFC 5321 §4.1.4 allows them at any time, but OpenSMTPD answers 503
  * to the second one in a connection, and a client that has begun TLS must say it again (RFC 3207
  * §4.2). Such a backend gets a new connection, and hears it there as the first. */
-static enum dialogue_end forward_hello(struct smtp *s, const struct smtp_command *c,
+static enum dialogue_end forward_hello(struct smtp *s, const struct command *c,
                                        const struct line *line)
 {
     enum dialogue_end end = smtp_forward(s, line);
@@ -97,8 +97,7 @@ static enum dialogue_end forward_hello(struct smtp *s, const struct smtp_command
 
 /* EHLO and LHLO: the reply is edited, and it is edited again after TLS, because a keyword of the
  * backend must not appear there either (RFC 3207 §4.2). */
-static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
-                                 const struct line *line)
+static enum dialogue_end do_ehlo(struct smtp *s, const struct command *c, const struct line *line)
 {
     if (s->lmtp != (c->verb[0] == 'L')) /* RFC 2033 §4.1: the one MUST NOT pass for the other */
         return smtp_refuse(s, 500, "5.5.1",
@@ -124,8 +123,7 @@ static enum dialogue_end do_ehlo(struct smtp *s, const struct smtp_command *c,
     return smtp_pass_reply(s, &s->edited);
 }
 
-static enum dialogue_end do_helo(struct smtp *s, const struct smtp_command *c,
-                                 const struct line *line)
+static enum dialogue_end do_helo(struct smtp *s, const struct command *c, const struct line *line)
 {
     if (s->lmtp)
         return smtp_refuse(s, 500, "5.5.1", "This is LMTP: use LHLO");
@@ -160,7 +158,7 @@ static enum dialogue_end reset_backend(struct smtp *s, bool *refused)
 
 /* RFC 3207 §4. The backend is reset before the go-ahead, or replaced after the handshake, which is
  * the more complete reset; then it sees the client's new EHLO. */
-static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *c,
+static enum dialogue_end do_starttls(struct smtp *s, const struct command *c,
                                      const struct line *line)
 {
     struct dialogue *d = s->d;
@@ -205,8 +203,7 @@ static enum dialogue_end do_starttls(struct smtp *s, const struct smtp_command *
     return d->policy->reconnect ? renew_backend(s) : DIALOGUE_GO_ON;
 }
 
-static enum dialogue_end do_mail(struct smtp *s, const struct smtp_command *c,
-                                 const struct line *line)
+static enum dialogue_end do_mail(struct smtp *s, const struct command *c, const struct line *line)
 {
     enum dialogue_end end = smtp_relay(s, line);
     if (end == DIALOGUE_GO_ON && smtp_is_success(&s->reply)) {
@@ -218,8 +215,7 @@ static enum dialogue_end do_mail(struct smtp *s, const struct smtp_command *c,
     return end;
 }
 
-static enum dialogue_end do_rcpt(struct smtp *s, const struct smtp_command *c,
-                                 const struct line *line)
+static enum dialogue_end do_rcpt(struct smtp *s, const struct command *c, const struct line *line)
 {
     (void)c;
     enum dialogue_end end = smtp_relay(s, line);
@@ -232,8 +228,7 @@ static enum dialogue_end do_rcpt(struct smtp *s, const struct smtp_command *c,
 
 /* ---- the rest ---- */
 
-static enum dialogue_end do_rset(struct smtp *s, const struct smtp_command *c,
-                                 const struct line *line)
+static enum dialogue_end do_rset(struct smtp *s, const struct command *c, const struct line *line)
 {
     (void)c;
     enum dialogue_end end = smtp_relay(s, line);
@@ -244,8 +239,7 @@ static enum dialogue_end do_rset(struct smtp *s, const struct smtp_command *c,
 
 /* QUIT gets its 221 even from a backend that is gone, or says something else: the client has all it
  * wanted. */
-static enum dialogue_end do_quit(struct smtp *s, const struct smtp_command *c,
-                                 const struct line *line)
+static enum dialogue_end do_quit(struct smtp *s, const struct command *c, const struct line *line)
 {
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
     bool stale = smtp_is_out_of_turn(s);
@@ -263,7 +257,7 @@ static enum dialogue_end do_quit(struct smtp *s, const struct smtp_command *c,
 }
 
 /* The backend trusts our address with these; nobody else may use that (never an open relay). */
-static enum dialogue_end do_forbidden(struct smtp *s, const struct smtp_command *c,
+static enum dialogue_end do_forbidden(struct smtp *s, const struct command *c,
                                       const struct line *line)
 {
     (void)c;
@@ -273,7 +267,7 @@ static enum dialogue_end do_forbidden(struct smtp *s, const struct smtp_command 
 
 /* TURN and ATRN change roles, XEXCH50 carries octets that only Exchange can count,
  * X-ANONYMOUSTLS starts a TLS of its own: none can cross a proxy that stays in step. */
-static enum dialogue_end do_unimplemented(struct smtp *s, const struct smtp_command *c,
+static enum dialogue_end do_unimplemented(struct smtp *s, const struct command *c,
                                           const struct line *line)
 {
     (void)c;
@@ -281,8 +275,7 @@ static enum dialogue_end do_unimplemented(struct smtp *s, const struct smtp_comm
     return smtp_refuse(s, 502, "5.5.1", "Command not implemented");
 }
 
-static enum dialogue_end do_relay(struct smtp *s, const struct smtp_command *c,
-                                  const struct line *line)
+static enum dialogue_end do_relay(struct smtp *s, const struct command *c, const struct line *line)
 {
     (void)c;
     return smtp_relay(s, line);
@@ -362,10 +355,10 @@ static enum dialogue_end refuse_unwelcome(struct smtp *s)
 static enum dialogue_end handle(struct smtp *s, const struct line *line)
 {
     struct dialogue *d = s->d;
-    struct smtp_command c;
+    struct command c;
     if (!smtp_ends_clearly(s, line))
         return refuse_now(s, "Lines end with <CR><LF> and hold neither elsewhere");
-    if (!smtp_command_parse(line->data, line->text_len, &c))
+    if (!command_parse(line->data, line->text_len, &c))
         return refuse_now(s, "Syntax error, command unrecognized");
 
     const struct verb *v = find_verb(c.verb);

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "protocols/smtp_auth.h"
 
-#include <string.h>
-#include <strings.h>
-
 #include "protocols/smtp_client.h"
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_say.h"
@@ -22,14 +19,6 @@ bool smtp_auth_withheld(const struct smtp *s)
 bool smtp_auth_hidden(const struct smtp *s)
 {
     return s->d->login != NULL || smtp_auth_withheld(s);
-}
-
-static bool is_channel_bound(const struct smtp_command *c)
-{
-    size_t n = 0;
-    while (n < c->args_len && c->args[n] != ' ' && c->args[n] != '\t')
-        n++;
-    return n >= 5 && strncasecmp(c->args + n - 5, "-PLUS", 5) == 0;
 }
 
 /* The client's answer to a 334, or a cancellation in its place if it is no line. */
@@ -59,15 +48,14 @@ static enum dialogue_end refuse_in_clear(struct smtp *s)
     return smtp_refuse(s, 530, "5.7.0", "Must issue a STARTTLS command first");
 }
 
-enum dialogue_end smtp_do_auth(struct smtp *s, const struct smtp_command *c,
-                               const struct line *line)
+enum dialogue_end smtp_do_auth(struct smtp *s, const struct command *c, const struct line *line)
 {
     bool cancelled = false;
     if (s->d->login != NULL) /* RFC 4954 §4: there is one in a session, and it was ours */
         return smtp_refuse(s, 503, "5.5.1", "Already authenticated");
     if (smtp_auth_withheld(s))
         return refuse_in_clear(s);
-    if (is_channel_bound(c))
+    if (command_binds_channel(c))
         return smtp_refuse(s, 504, "5.5.4", "Mechanism is not available");
     enum dialogue_end end = smtp_forward(s, line);
     while (end == DIALOGUE_GO_ON && s->reply.code == REPLY_AUTH_CONTINUE && !cancelled) {

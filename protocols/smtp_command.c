@@ -9,41 +9,9 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static bool is_verb_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_';
-}
-
-static char upper(char c)
-{
-    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-}
-
-bool smtp_command_parse(const char *text, size_t len, struct smtp_command *out)
-{
-    size_t n = 0;
-    if (memchr(text, '\0', len) != NULL)
-        return false;
-    while (n < len && n < SMTP_VERB_MAX && is_verb_char(text[n])) {
-        out->verb[n] = upper(text[n]);
-        n++;
-    }
-    out->verb[n] = '\0';
-    if (n == 0 || (n < len && !is_blank(text[n])))
-        return false;
-    while (n < len && is_blank(text[n]))
-        n++;
-    while (len > n && is_blank(text[len - 1]))
-        len--;
-    out->args = text + n;
-    out->args_len = len - n;
-    return true;
-}
-
 /* Parameters follow the path behind a blank. A quoted local part may hold such a word as well; the
  * client could have given the parameter, so nothing is won with that. */
-bool smtp_mail_asks_utf8(const struct smtp_command *c)
+bool smtp_mail_asks_utf8(const struct command *c)
 {
     static const char word[] = "SMTPUTF8";
     const size_t len = sizeof word - 1;
@@ -54,7 +22,7 @@ bool smtp_mail_asks_utf8(const struct smtp_command *c)
     return false;
 }
 
-bool smtp_bdat_parse(const struct smtp_command *c, uint64_t *size, bool *last)
+bool smtp_bdat_parse(const struct command *c, uint64_t *size, bool *last)
 {
     const char *p = c->args, *end = c->args + c->args_len;
     uint64_t n = 0;

@@ -184,8 +184,7 @@ static enum dialogue_end put_trace(struct smtp *s, struct body *b)
     return DIALOGUE_GO_ON;
 }
 
-enum dialogue_end smtp_do_data(struct smtp *s, const struct smtp_command *c,
-                               const struct line *line)
+enum dialogue_end smtp_do_data(struct smtp *s, const struct command *c, const struct line *line)
 {
     (void)c;
     enum dialogue_end end = smtp_forward(s, line);
@@ -292,8 +291,7 @@ static bool is_too_large(const struct smtp *s, uint64_t size)
     return smtp_is_traced(s) && size > SMTP_CHUNK_MAX - TRACE_MAX;
 }
 
-enum dialogue_end smtp_do_bdat(struct smtp *s, const struct smtp_command *c,
-                               const struct line *line)
+enum dialogue_end smtp_do_bdat(struct smtp *s, const struct command *c, const struct line *line)
 {
     uint64_t size;
     bool last;

@@ -68,7 +68,7 @@ const char *smtp_lacks_hello(const struct smtp *s);
 
 /* Serves one command: `line` as it was received, `c` what it says. Both borrow from the client's
  * wire until it is read again. Returns DIALOGUE_GO_ON when the next command may come. */
-typedef enum dialogue_end smtp_handler(struct smtp *s, const struct smtp_command *c,
+typedef enum dialogue_end smtp_handler(struct smtp *s, const struct command *c,
                                        const struct line *line);
 
 #endif

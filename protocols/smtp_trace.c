@@ -8,7 +8,7 @@ bool smtp_is_traced(const struct smtp *s)
     return s->d->policy->trace && !s->requesting;
 }
 
-void smtp_trace_hello(struct smtp *s, const struct smtp_command *c)
+void smtp_trace_hello(struct smtp *s, const struct command *c)
 {
     s->extended = strcmp(c->verb, "HELO") != 0;
     s->helo_len = c->args_len < sizeof s->helo ? c->args_len : sizeof s->helo;

@@ -13,7 +13,7 @@
 bool smtp_is_traced(const struct smtp *s);
 
 /* Remembers the name in EHLO, LHLO or HELO. */
-void smtp_trace_hello(struct smtp *s, const struct smtp_command *c);
+void smtp_trace_hello(struct smtp *s, const struct command *c);
 
 /* trace_write for the message that begins with `data`. */
 size_t smtp_trace_write(const struct smtp *s, const char *data, size_t len, bool stuffed,

@@ -42,8 +42,8 @@ static const struct parse_case {
 static void command_is_split(void **state)
 {
     const struct parse_case *c = *state;
-    struct smtp_command out;
-    assert_int_equal(smtp_command_parse(c->text.data, c->text.len, &out), c->want);
+    struct command out;
+    assert_int_equal(command_parse(c->text.data, c->text.len, &out), c->want);
     if (!c->want)
         return;
     assert_string_equal(out.verb, c->want_verb);
@@ -72,8 +72,8 @@ static const struct utf8_case {
 static void smtputf8_is_found(void **state)
 {
     const struct utf8_case *c = *state;
-    struct smtp_command command;
-    assert_true(smtp_command_parse(c->text.data, c->text.len, &command));
+    struct command command;
+    assert_true(command_parse(c->text.data, c->text.len, &command));
     assert_int_equal(smtp_mail_asks_utf8(&command), c->want);
 }
 
@@ -114,10 +114,10 @@ static const struct bdat_case {
 static void chunk_size_is_read(void **state)
 {
     const struct bdat_case *c = *state;
-    struct smtp_command command;
+    struct command command;
     uint64_t size = 77;
     bool last;
-    assert_true(smtp_command_parse(c->text.data, c->text.len, &command));
+    assert_true(command_parse(c->text.data, c->text.len, &command));
     assert_int_equal(smtp_bdat_parse(&command, &size, &last), c->want);
     if (!c->want)
         return;
