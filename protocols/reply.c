@@ -1,25 +1,36 @@
 /* SPDX-License-Identifier: ISC */
 #include "protocols/reply.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "protocols/memory.h"
 
-static void append(struct reply *r, const char *data, size_t len)
+static void make_room(struct reply *r, size_t len)
 {
-    if (r->len + len > r->size) {
-        size_t size = r->size == 0 ? 512 : r->size;
-        while (size < r->len + len)
-            size *= 2;
-        r->bytes = memory_resize(r->bytes, size);
-        r->size = size;
-    }
+    if (r->len + len <= r->size)
+        return;
+    size_t size = r->size == 0 ? 512 : r->size;
+    while (size < r->len + len)
+        size *= 2;
+    r->bytes = memory_resize(r->bytes, size);
+    r->size = size;
+}
+
+void reply_append(struct reply *r, const char *data, size_t len)
+{
+    make_room(r, len);
     if (len > 0)
         memcpy(r->bytes + r->len, data, len);
     r->len += len;
+}
+
+bool reply_append_unbound(struct reply *r, const struct keyword_line *k)
+{
+    make_room(r, k->len);
+    size_t len = keyword_write_unbound(k, r->bytes + r->len);
+    r->len += len;
+    return len > 0;
 }
 
 void reply_clear(struct reply *r)
@@ -62,36 +73,8 @@ enum reply_line reply_add_line(struct reply *r, const char *line, size_t len)
         return REPLY_BAD;
     r->code = code;
     r->lines++;
-    append(r, line, len);
+    reply_append(r, line, len);
     return text > 3 && line[3] == '-' ? REPLY_MORE : REPLY_LAST;
-}
-
-/* One line of the list: `text` is what follows the code and its separator, `word` the keyword. */
-struct keyword_line {
-    const char *line;
-    size_t len;
-    const char *text;
-    size_t text_len;
-    const char *word;
-    size_t word_len;
-};
-
-/* What some client might skip or take for the end of a word: blanks, and control characters. */
-static bool is_gap(char c)
-{
-    return (unsigned char)c <= ' ';
-}
-
-/* The keyword ends at a gap, or at '=' for the old spelling "AUTH=LOGIN". */
-static void find_word(struct keyword_line *k)
-{
-    const char *end = k->text + k->text_len;
-    k->word = k->text;
-    while (k->word < end && is_gap(*k->word))
-        k->word++;
-    while (k->word + k->word_len < end && !is_gap(k->word[k->word_len]) &&
-           k->word[k->word_len] != '=')
-        k->word_len++;
 }
 
 static bool next_line(const struct reply *r, size_t *position, struct keyword_line *out)
@@ -101,19 +84,9 @@ static bool next_line(const struct reply *r, size_t *position, struct keyword_li
     const char *line = r->bytes + *position;
     const char *lf = memchr(line, '\n', r->len - *position);
     size_t len = lf != NULL ? (size_t)(lf - line) + 1 : r->len - *position;
-    size_t text = text_length(line, len);
     *position += len;
-    *out = (struct keyword_line){.line = line,
-                                 .len = len,
-                                 .text = line + (text > 4 ? 4 : text),
-                                 .text_len = text > 4 ? text - 4 : 0};
-    find_word(out);
+    *out = keyword_line_in(line, len, 4);
     return true;
-}
-
-static bool keyword_is(const struct keyword_line *k, const char *name)
-{
-    return k->word_len == strlen(name) && strncasecmp(k->word, name, k->word_len) == 0;
 }
 
 bool reply_find(const struct reply *r, const char *keyword, const char **parameters, size_t *len)
@@ -150,78 +123,23 @@ static bool is_never_shown(const struct keyword_line *k)
         "STARTTLS",      "XCLIENT",        "XFORWARD",       "REQUIRETLS", "PIPECONNECT",
         "X_PIPECONNECT", "X_PIPE_CONNECT", "X-ANONYMOUSTLS", "TLS",        "XEXCH50",
     };
-    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
-        if (keyword_is(k, never[i]))
-            return true;
-    return false;
-}
-
-/* Whether one of the edits, from the n-th on, takes the keyword out. */
-static bool is_edited_out(const struct keyword_line *k, const struct capability_edits *edits,
-                          size_t n)
-{
-    for (; edits != NULL && n < edits->count; n++)
-        for (size_t i = 0; i < edits->items[n]->n_hide; i++)
-            if (keyword_is(k, edits->items[n]->hide[i]))
-                return true;
-    return false;
+    return keyword_is_one_of(k, never, sizeof never / sizeof *never);
 }
 
 static bool is_hidden(const struct keyword_line *k, const struct capability_rules *rules)
 {
-    if (is_never_shown(k) || is_edited_out(k, rules->edits, 0))
-        return true;
-    if (rules->hide_auth && is_auth(k))
-        return true;
-    return rules->hide != NULL && pattern_list_matches(rules->hide, k->text, k->text_len, true);
-}
-
-static bool is_channel_bound(const char *mechanism, size_t len)
-{
-    return len >= 5 && strncasecmp(mechanism + len - 5, "-PLUS", 5) == 0;
-}
-
-static bool is_separator(char c)
-{
-    return is_gap(c) || c == '=';
-}
-
-/* Writes the line again without mechanisms that bind to the channel, each with the blank before
- * it. Returns false, and writes nothing, when no mechanism is left. */
-static bool append_auth(struct reply *out, const struct keyword_line *k)
-{
-    size_t line_start = out->len;
-    size_t i = (size_t)(k->word - k->text) + k->word_len;
-    bool any = false;
-    append(out, k->line, (size_t)(k->text - k->line) + i);
-    while (i < k->text_len) {
-        size_t gap = i;
-        while (i < k->text_len && is_separator(k->text[i]))
-            i++;
-        size_t word = i;
-        while (i < k->text_len && !is_separator(k->text[i]))
-            i++;
-        if (i == word || is_channel_bound(k->text + word, i - word))
-            continue;
-        append(out, k->text + gap, i - gap);
-        any = true;
-    }
-    if (!any) {
-        out->len = line_start;
-        return false;
-    }
-    const char *end = k->text + k->text_len;
-    append(out, end, (size_t)(k->line + k->len - end));
-    return true;
+    return is_never_shown(k) || (rules->hide_auth && is_auth(k)) ||
+           keyword_is_hidden(k, rules->edits, rules->hide);
 }
 
 /* False when nothing of the line is left to be shown. */
 static bool append_keyword(struct reply *out, const struct keyword_line *k)
 {
-    if (is_auth(k) && k->word + k->word_len < k->text + k->text_len)
-        return append_auth(out, k);
-    append(out, k->line, k->len);
-    return true;
+    if (!is_auth(k) || !keyword_has_parameters(k)) {
+        reply_append(out, k->line, k->len);
+        return true;
+    }
+    return reply_append_unbound(out, k);
 }
 
 static void note(const struct keyword_line *k, struct capabilities *told)
@@ -234,39 +152,17 @@ static void note(const struct keyword_line *k, struct capabilities *told)
 
 /* ---- lines that are added ---- */
 
-static struct keyword_line line_of(const char *text)
-{
-    struct keyword_line k = {.text = text, .text_len = strlen(text)};
-    find_word(&k);
-    return k;
-}
-
 const char *reply_may_add(const char *text)
 {
     enum { TEXT_MAX = 512 - 4 - 2 }; /* RFC 5321 §4.5.3.1.5, without code and CRLF */
-    const struct keyword_line k = line_of(text);
-    if (k.text_len > TEXT_MAX)
-        return "is too long for a line of 512 bytes";
-    for (size_t i = 0; i < k.text_len; i++)
-        if (text[i] < ' ' || text[i] > '~')
-            return "has bytes that are not printable ASCII";
-    if (!isalnum((unsigned char)text[0]))
-        return "does not begin with a keyword";
-    for (size_t i = 0; i < k.word_len; i++)
-        if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '_')
-            return "does not begin with a keyword of letters, digits, '-' and '_'";
+    const struct keyword_line k = keyword_line_of(text);
+    const char *wrong = keyword_may_add(text, TEXT_MAX);
+    if (wrong != NULL)
+        return wrong;
     if (is_never_shown(&k) || is_auth(&k) || keyword_is(&k, "CHUNKING") ||
         keyword_is(&k, "BINARYMIME"))
         return "promises what only the backend or ehlock itself can keep";
     return NULL;
-}
-
-static bool adds_anything(const struct capability_edits *edits)
-{
-    for (size_t i = 0; edits != NULL && i < edits->count; i++)
-        if (edits->items[i]->n_add > 0)
-            return true;
-    return false;
 }
 
 static bool has_keyword(const struct reply *r, const struct keyword_line *wanted)
@@ -275,7 +171,7 @@ static bool has_keyword(const struct reply *r, const struct keyword_line *wanted
     size_t position = 0;
     (void)next_line(r, &position, &k); /* the domain */
     while (next_line(r, &position, &k))
-        if (k.word_len == wanted->word_len && strncasecmp(k.word, wanted->word, k.word_len) == 0)
+        if (keyword_is_same(&k, wanted))
             return true;
     return false;
 }
@@ -286,12 +182,12 @@ static void append_added(struct reply *out, const struct capability_edits *edits
 {
     const struct capability_edit *e = edits->items[n];
     for (size_t i = 0; i < e->n_add; i++) {
-        const struct keyword_line k = line_of(e->add[i]);
-        if (is_edited_out(&k, edits, n + 1) || has_keyword(out, &k))
+        const struct keyword_line k = keyword_line_of(e->add[i]);
+        if (keyword_is_edited_out(&k, edits, n + 1) || has_keyword(out, &k))
             continue;
-        append(out, "250-", 4);
-        append(out, k.text, k.text_len);
-        append(out, "\r\n", 2);
+        reply_append(out, "250-", 4);
+        reply_append(out, k.text, k.text_len);
+        reply_append(out, "\r\n", 2);
         note(&k, told);
         out->lines++;
     }
@@ -315,10 +211,10 @@ static void mark_last(struct reply *r)
 static void append_first(struct reply *out, const struct keyword_line *k)
 {
     size_t text = text_length(k->line, k->len);
-    append(out, k->line, text);
+    reply_append(out, k->line, text);
     if (text == 3)
-        append(out, "-", 1);
-    append(out, k->line + text, k->len - text);
+        reply_append(out, "-", 1);
+    reply_append(out, k->line + text, k->len - text);
 }
 
 void reply_edit_capabilities(const struct reply *in, const struct capability_rules *rules,
@@ -333,13 +229,13 @@ void reply_edit_capabilities(const struct reply *in, const struct capability_rul
     out->code = in->code;
     if (!next_line(in, &position, &k))
         return;
-    if (rules->offer_starttls || position < in->len || adds_anything(rules->edits))
+    if (rules->offer_starttls || position < in->len || keyword_is_any_added(rules->edits))
         append_first(out, &k);
     else
-        append(out, k.line, k.len);
+        reply_append(out, k.line, k.len);
     out->lines = 1;
     if (rules->offer_starttls) {
-        append(out, starttls, sizeof starttls - 1);
+        reply_append(out, starttls, sizeof starttls - 1);
         out->lines++;
     }
     while (next_line(in, &position, &k)) {

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "protocols/keyword.h"
 #include "protocols/match.h"
 
 enum reply_line {
@@ -29,6 +30,12 @@ struct reply {
  * it was before. The code's first digit must be 2 to 5 (RFC 5321 §4.2.1; 1 is never sent). */
 enum reply_line reply_add_line(struct reply *r, const char *line, size_t len);
 
+/* Takes bytes as they are, of what is no three-digit reply; code and lines stay. */
+void reply_append(struct reply *r, const char *data, size_t len);
+/* The same for a line of a list, without mechanisms that bind to the channel. False when nothing of
+ * it is left to be shown. */
+bool reply_append_unbound(struct reply *r, const struct keyword_line *k);
+
 /* Empties it, keeping the memory; frees the memory. Both accept a zeroed struct. */
 void reply_clear(struct reply *r);
 void reply_finish(struct reply *r);
@@ -40,21 +47,6 @@ bool reply_offers(const struct reply *r, const char *keyword);
 /* The same, and what stands behind the keyword on its line: `len` bytes, without the line end. They
  * borrow from `r`. */
 bool reply_find(const struct reply *r, const char *keyword, const char **parameters, size_t *len);
-
-/* What one of the administrator's rules changes in a list. */
-struct capability_edit {
-    char **hide; /* keywords, compared as whole words in any case */
-    size_t n_hide;
-    char **add; /* texts of lines, "KEYWORD parameters", for which reply_may_add had no objection */
-    size_t n_add;
-};
-
-/* Those that hold for a client, in their order. */
-enum { CAPABILITY_EDITS_MAX = 5 };
-struct capability_edits {
-    const struct capability_edit *items[CAPABILITY_EDITS_MAX]; /* borrowed */
-    size_t count;
-};
 
 /* What is to be done with a list of capabilities. */
 struct capability_rules {
