@@ -21,6 +21,7 @@
  */
 #include <string.h>
 
+#include "protocols/dialogue.h"
 #include "protocols/smtp_auth.h"
 #include "protocols/smtp_client.h"
 #include "protocols/smtp_exchange.h"
@@ -58,7 +59,7 @@ static bool tls_offered(const struct smtp *s)
 static enum dialogue_end renew_backend(struct smtp *s)
 {
     struct dialogue *d = s->d;
-    smtp_quit_backend(s);
+    dialogue_quit_backend(s->d);
     s->greeted_in_clear = false;
     if (!d->renew_backend(d)) {
         smtp_goodbye(s, "4.3.0", "Mail server is not available, try again later");
@@ -242,17 +243,17 @@ static enum dialogue_end do_rset(struct smtp *s, const struct command *c, const 
 static enum dialogue_end do_quit(struct smtp *s, const struct command *c, const struct line *line)
 {
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
-    bool stale = smtp_is_out_of_turn(s);
+    bool stale = dialogue_is_out_of_turn(s->d);
     enum wire_status why;
     (void)c;
-    if (smtp_put_line(s, line, deadline) == WIRE_OK)
+    if (dialogue_put_line(s->d, line, deadline) == WIRE_OK)
         (void)wire_flush(s->d->backend, deadline);
     bool good = smtp_hear_reply(s, deadline, &why) == SMTP_HEARD_REPLY && !stale &&
                 s->reply.code / 100 != 3;
     enum wire_status status = good ? wire_put(s->d->client, s->reply.bytes, s->reply.len, deadline)
                                    : wire_printf(s->d->client, deadline, "221 Bye\r\n");
     if (status != WIRE_OK)
-        smtp_because(s, "client %s", wire_status_text(status));
+        dialogue_because(s->d, "client %s", wire_status_text(status));
     return DIALOGUE_DONE; /* the session sends it, together with the end of the connection */
 }
 
@@ -339,7 +340,7 @@ static enum dialogue_end refuse_now(struct smtp *s, const char *text)
 static enum dialogue_end turn_away(struct smtp *s, const struct refusal *r)
 {
     enum dialogue_end end = smtp_refuse_and_close(s, r->code, r->enhanced, r->text);
-    smtp_because(s, "%s", r->reason);
+    dialogue_because(s->d, "%s", r->reason);
     return end;
 }
 
@@ -356,7 +357,7 @@ static enum dialogue_end handle(struct smtp *s, const struct line *line)
 {
     struct dialogue *d = s->d;
     struct command c;
-    if (!smtp_ends_clearly(s, line))
+    if (!dialogue_ends_clearly(s->d, line))
         return refuse_now(s, "Lines end with <CR><LF> and hold neither elsewhere");
     if (!command_parse(line->data, line->text_len, &c))
         return refuse_now(s, "Syntax error, command unrecognized");
@@ -400,8 +401,8 @@ static enum dialogue_end next_command(struct smtp *s)
     else
         end = handle(s, &line);
     if (end == DIALOGUE_GO_ON && s->useless > s->d->policy->max_useless) {
-        smtp_because(s, "client sent more than %u commands without a message",
-                     s->d->policy->max_useless);
+        dialogue_because(s->d, "client sent more than %u commands without a message",
+                         s->d->policy->max_useless);
         smtp_goodbye(s, "4.7.0", "Too many commands without a message");
         return DIALOGUE_REFUSED;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "protocols/smtp_auth.h"
 
+#include "protocols/dialogue.h"
 #include "protocols/smtp_client.h"
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_say.h"
@@ -27,7 +28,7 @@ static enum dialogue_end answer_challenge(struct smtp *s, bool *cancelled)
     struct line line;
     enum wire_status status =
         wire_getline(s->d->client, s->d->policy->max_command, smtp_client_deadline(s), &line);
-    if (status == WIRE_OK && smtp_ends_clearly(s, &line))
+    if (status == WIRE_OK && dialogue_ends_clearly(s->d, &line))
         return smtp_forward(s, &line);
     if (status != WIRE_OK && status != WIRE_TOOLONG)
         return smtp_lost_client(s, status);

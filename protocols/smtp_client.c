@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "protocols/smtp_client.h"
 
-#include <string.h>
-
+#include "protocols/dialogue.h"
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_say.h"
 
 int64_t smtp_client_deadline(const struct smtp *s)
 {
-    int64_t idle = wire_deadline(s->d->policy->idle_seconds);
-    return s->decided || idle < s->d->pretls_deadline ? idle : s->d->pretls_deadline;
+    return dialogue_client_deadline(s->d, s->decided);
 }
 
 enum dialogue_end smtp_flush_client(struct smtp *s)
@@ -49,19 +47,4 @@ enum dialogue_end smtp_skip_long_line(struct smtp *s)
     if (status != WIRE_OK)
         return smtp_lost_client(s, status);
     return smtp_refuse(s, 500, "5.5.2", "Line too long");
-}
-
-bool smtp_ends_clearly(const struct smtp *s, const struct line *line)
-{
-    switch (s->d->policy->bare_newline) {
-    case BARE_NEWLINE_PASS:
-        return true;
-    case BARE_NEWLINE_REFUSE:
-        if (!line->crlf)
-            return false;
-        break;
-    case BARE_NEWLINE_NORMALIZE:
-        break;
-    }
-    return memchr(line->data, '\r', line->text_len) == NULL;
 }

@@ -21,7 +21,4 @@ enum dialogue_end smtp_wait_for_client(struct smtp *s, int64_t deadline);
 /* A line longer than the limit: 500, and the session goes on behind it (RFC 5321 §4.5.3.1). */
 enum dialogue_end smtp_skip_long_line(struct smtp *s);
 
-/* Whether two programs in a row would agree about where this line ends. */
-bool smtp_ends_clearly(const struct smtp *s, const struct line *line);
-
 #endif

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "protocols/dialogue.h"
 #include "protocols/smtp_say.h"
 
 /* Where we ask for TLS, all that happens before it must have happened by pretls_deadline. */
@@ -77,7 +78,7 @@ enum dialogue_end smtp_meet_backend(struct smtp *s)
         return end;
     smtp_because_of_reply(s, "backend gives no service");
     smtp_goodbye(s, "4.3.0", "Mail server gives no service, try again later");
-    smtp_quit_backend(s);
+    dialogue_quit_backend(s->d);
     return DIALOGUE_REFUSED;
 }
 
@@ -90,18 +91,13 @@ enum dialogue_end smtp_pass_reply(struct smtp *s, const struct reply *r)
     if (r->code != REPLY_CLOSING)
         return DIALOGUE_GO_ON;
     (void)wire_flush(s->d->client, deadline);
-    smtp_because(s, "backend closed the session with 421");
+    dialogue_because(s->d, "backend closed the session with 421");
     return DIALOGUE_DONE;
 }
 
 bool smtp_is_success(const struct reply *r)
 {
     return r->code / 100 == 2;
-}
-
-bool smtp_is_out_of_turn(const struct smtp *s)
-{
-    return wire_buffered(s->d->backend, NULL) > 0;
 }
 
 /* Sends what was put and reads the reply to it. A failure to send is left for the read to find: the
@@ -118,7 +114,7 @@ static enum smtp_heard exchange(struct smtp *s, enum wire_status put, enum wire_
 enum smtp_heard smtp_try(struct smtp *s, const char *command, enum wire_status *why)
 {
     *why = WIRE_OK;
-    if (smtp_is_out_of_turn(s))
+    if (dialogue_is_out_of_turn(s->d))
         return SMTP_HEARD_OUT_OF_TURN;
     int64_t deadline = backend_deadline(s, s->d->policy->busy_seconds);
     return exchange(s, wire_put(s->d->backend, command, strlen(command), deadline), why);
@@ -131,21 +127,13 @@ enum dialogue_end smtp_ask(struct smtp *s, const char *command)
     return heard == SMTP_HEARD_REPLY ? DIALOGUE_GO_ON : smtp_give_up(s, heard, why);
 }
 
-enum wire_status smtp_put_line(struct smtp *s, const struct line *line, int64_t deadline)
-{
-    bool mend = !line->crlf && s->d->policy->bare_newline == BARE_NEWLINE_NORMALIZE;
-    enum wire_status status =
-        wire_put(s->d->backend, line->data, mend ? line->text_len : line->len, deadline);
-    return status == WIRE_OK && mend ? wire_put(s->d->backend, "\r\n", 2, deadline) : status;
-}
-
 enum dialogue_end smtp_forward(struct smtp *s, const struct line *line)
 {
     enum wire_status why;
-    if (smtp_is_out_of_turn(s))
+    if (dialogue_is_out_of_turn(s->d))
         return smtp_distrust_backend(s, "spoke out of turn");
     int64_t deadline = wire_deadline(s->d->policy->busy_seconds);
-    enum smtp_heard heard = exchange(s, smtp_put_line(s, line, deadline), &why);
+    enum smtp_heard heard = exchange(s, dialogue_put_line(s->d, line, deadline), &why);
     return heard == SMTP_HEARD_REPLY ? DIALOGUE_GO_ON : smtp_give_up(s, heard, why);
 }
 
@@ -159,19 +147,7 @@ enum dialogue_end smtp_relay(struct smtp *s, const struct line *line)
     return smtp_pass_reply(s, &s->reply);
 }
 
-void smtp_quit_backend(struct smtp *s)
-{
-    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
-    if (wire_put(s->d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
-        (void)wire_flush(s->d->backend, deadline);
-}
-
 void smtp_because_of_reply(struct smtp *s, const char *what)
 {
-    enum { QUOTE_MAX = 120 }; /* bytes of the backend's words */
-    const struct reply *r = &s->reply;
-    int len = 0;
-    while ((size_t)len < r->len && len < QUOTE_MAX && strchr("\r\n", r->bytes[len]) == NULL)
-        len++;
-    smtp_because(s, "%s: %.*s", what, len, r->bytes);
+    dialogue_because_of(s->d, what, s->reply.bytes, s->reply.len);
 }

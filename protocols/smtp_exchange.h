@@ -22,9 +22,6 @@ enum smtp_heard {
 /* Reads a reply of at most max_reply bytes. The client is told nothing if none comes. */
 enum smtp_heard smtp_hear_reply(struct smtp *s, int64_t deadline, enum wire_status *why);
 
-/* Says QUIT; nobody waits for the answer. */
-void smtp_quit_backend(struct smtp *s);
-
 /* The reason for the log: `what`, and the first line of s->reply, shortened. */
 void smtp_because_of_reply(struct smtp *s, const char *what);
 
@@ -43,13 +40,6 @@ enum dialogue_end smtp_read_reply(struct smtp *s, unsigned seconds);
 enum dialogue_end smtp_pass_reply(struct smtp *s, const struct reply *r);
 
 bool smtp_is_success(const struct reply *r);
-
-/* Whether the backend has said something that nobody asked for, which would pass for the answer to
- * what is asked next. */
-bool smtp_is_out_of_turn(const struct smtp *s);
-
-/* The client's line, byte for byte. Only a bare LF that the administrator wants mended is. */
-enum wire_status smtp_put_line(struct smtp *s, const struct line *line, int64_t deadline);
 
 /* The backend's greeting, whatever it is: 220 of many lines, 554, 421. */
 enum dialogue_end smtp_pass_greeting(struct smtp *s);

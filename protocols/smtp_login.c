@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocols/dialogue.h"
 #include "protocols/sasl.h"
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_say.h"
@@ -28,7 +29,7 @@ static const char none_remedy[] =
 static enum dialogue_end turn_away(struct smtp *s, const char *text)
 {
     smtp_goodbye(s, "4.7.0", text);
-    smtp_quit_backend(s);
+    dialogue_quit_backend(s->d);
     return DIALOGUE_REFUSED;
 }
 
@@ -37,8 +38,8 @@ static void because_of_reply(struct smtp *s, const struct sasl *sasl, const char
 {
     char what[80];
     if (sasl_is_repeated(sasl, s->reply.bytes, s->reply.len)) {
-        smtp_because(s, "login by %s was refused: %d, and words that repeat ours", mechanism,
-                     s->reply.code);
+        dialogue_because(s->d, "login by %s was refused: %d, and words that repeat ours", mechanism,
+                         s->reply.code);
         return;
     }
     snprintf(what, sizeof what, "login by %s was refused", mechanism);
@@ -58,7 +59,7 @@ static enum dialogue_end refused(struct smtp *s, const struct sasl *sasl, const 
 
 static enum dialogue_end distrust(struct smtp *s, const char *mechanism, const char *why)
 {
-    smtp_because(s, "login by %s was given up: %s", mechanism, why);
+    dialogue_because(s->d, "login by %s was given up: %s", mechanism, why);
     return turn_away(s, "Login at the mail server has failed, try again later");
 }
 
@@ -183,10 +184,10 @@ static enum dialogue_end choose(struct smtp *s, const char **mechanism)
     if (*mechanism != NULL)
         return DIALOGUE_GO_ON;
     if (len > 0)
-        smtp_because(s, "server offers none of the mechanisms that are wanted, but %.*s",
-                     len < 120 ? (int)len : 120, offered);
+        dialogue_because(s->d, "server offers none of the mechanisms that are wanted, but %.*s",
+                         len < 120 ? (int)len : 120, offered);
     else
-        smtp_because(s, "server offers no mechanism to log in");
+        dialogue_because(s->d, "server offers no mechanism to log in");
     s->d->remedy = none_remedy;
     return turn_away(s, "Mail server offers no way to log in that we want, try again later");
 }
@@ -222,7 +223,7 @@ enum dialogue_end smtp_log_in(struct smtp *s)
         return DIALOGUE_GO_ON;
     s->d->step = log_in_step;
     if (!s->d->server_tls_active || !s->d->server_verified) {
-        smtp_because(s, "no login: the server has not been verified");
+        dialogue_because(s->d, "no login: the server has not been verified");
         return turn_away(s, "Mail server cannot be verified, try again later");
     }
     enum dialogue_end end = ask_for_mechanisms(s);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "protocols/dialogue.h"
 #include "protocols/memory.h"
 #include "protocols/smtp_client.h"
 #include "protocols/smtp_exchange.h"
@@ -71,8 +72,8 @@ static enum dialogue_end body_undelivered(struct smtp *s, const struct body *b)
     enum wire_status why;
     if (smtp_hear_reply(s, wire_now(), &why) != SMTP_HEARD_REPLY || s->reply.code < 400)
         return smtp_lost_backend(s, b->why);
-    smtp_because(s, "backend refused the message with %d and %s", s->reply.code,
-                 wire_status_text(b->why));
+    dialogue_because(s->d, "backend refused the message with %d and %s", s->reply.code,
+                     wire_status_text(b->why));
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
     if (wire_put(s->d->client, s->reply.bytes, s->reply.len, deadline) == WIRE_OK)
         (void)wire_flush(s->d->client, deadline);
@@ -281,7 +282,7 @@ static enum dialogue_end put_traced_chunk(struct smtp *s, struct body *b, uint64
 
 static void put_command(struct smtp *s, struct body *b, const struct line *line)
 {
-    b->why = smtp_put_line(s, line, wire_deadline(s->d->policy->busy_seconds));
+    b->why = dialogue_put_line(s->d, line, wire_deadline(s->d->policy->busy_seconds));
     b->backend_gone = b->why != WIRE_OK;
 }
 
@@ -305,7 +306,7 @@ enum dialogue_end smtp_do_bdat(struct smtp *s, const struct command *c, const st
         return smtp_refuse_and_close(s, 552, "5.3.4", "Chunk is too large");
     b.backend_gone = bdat_refused(s, &code, &enhanced, &text);
     bool refused = b.backend_gone;
-    if (smtp_is_out_of_turn(s))
+    if (dialogue_is_out_of_turn(s->d))
         return smtp_distrust_backend(s, "spoke out of turn");
     /* The header comes with the first octets, so that it can be seen how the message begins. */
     bool trace = !refused && smtp_is_traced(s) && !s->traced && (size > 0 || last);

@@ -13,8 +13,8 @@
 #include "protocols/smtp_request.h"
 
 #include <stdio.h>
-#include <string.h>
 
+#include "protocols/dialogue.h"
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_login.h"
 #include "protocols/smtp_say.h"
@@ -26,21 +26,17 @@ enum {
 
 /* ---- ending it before it has begun ---- */
 
-/* Certificates hold names that a stranger has chosen: no line of ours may be ended by one. */
 static void tell_reason(struct smtp *s)
 {
     char sentence[LAST_WORD_MAX + 1];
-    snprintf(sentence, sizeof sentence, "%.*s", LAST_WORD_MAX, s->d->reason);
-    for (char *c = sentence; *c != '\0'; c++)
-        if (*c < ' ' || *c > '~')
-            *c = '?';
+    dialogue_sentence(s->d, sentence);
     smtp_goodbye(s, "4.7.5", sentence);
 }
 
 /* RFC 3207 §4.1: whom the server does not satisfy says QUIT. */
 static enum dialogue_end quit(struct smtp *s)
 {
-    smtp_quit_backend(s);
+    dialogue_quit_backend(s->d);
     return DIALOGUE_REFUSED;
 }
 
@@ -153,7 +149,7 @@ static enum dialogue_end ask_for_tls(struct smtp *s)
     if (heard == SMTP_HEARD_REPLY && s->reply.code >= 400)
         return refused_tls(s);
     if (may_fall_back(s) && why != WIRE_CANCELLED) {
-        smtp_because(s, "validation-failure: backend gives no proper answer to STARTTLS");
+        dialogue_because(s->d, "validation-failure: backend gives no proper answer to STARTTLS");
         return begin_again(s);
     }
     if (heard == SMTP_HEARD_REPLY)

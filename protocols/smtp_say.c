@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "protocols/smtp_say.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
-void smtp_because(struct smtp *s, const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(s->d->reason, sizeof s->d->reason, format, ap);
-    va_end(ap);
-}
+#include "protocols/dialogue.h"
 
 void smtp_goodbye(struct smtp *s, const char *enhanced, const char *text)
 {
@@ -28,7 +21,7 @@ void smtp_goodbye(struct smtp *s, const char *enhanced, const char *text)
 
 enum dialogue_end smtp_lost_client(struct smtp *s, enum wire_status status)
 {
-    smtp_because(s, "client %s", wire_status_text(status));
+    dialogue_because(s->d, "client %s", wire_status_text(status));
     if (status == WIRE_TIMEOUT)
         smtp_goodbye(s, "4.4.2", "Timeout, closing the connection");
     else if (status == WIRE_CANCELLED)
@@ -56,13 +49,13 @@ enum dialogue_end smtp_refuse_and_close(struct smtp *s, int code, const char *en
 {
     if (smtp_say(s, code, enhanced, text) == DIALOGUE_GO_ON)
         (void)wire_flush(s->d->client, wire_deadline(GOODBYE_SECONDS));
-    smtp_because(s, "%s", text);
+    dialogue_because(s->d, "%s", text);
     return DIALOGUE_REFUSED;
 }
 
 enum dialogue_end smtp_lost_backend(struct smtp *s, enum wire_status status)
 {
-    smtp_because(s, "backend %s", wire_status_text(status));
+    dialogue_because(s->d, "backend %s", wire_status_text(status));
     if (status == WIRE_CANCELLED)
         smtp_goodbye(s, "4.3.2", "Service is stopping, try again later");
     else
@@ -72,7 +65,7 @@ enum dialogue_end smtp_lost_backend(struct smtp *s, enum wire_status status)
 
 enum dialogue_end smtp_distrust_backend(struct smtp *s, const char *what)
 {
-    smtp_because(s, "backend %s", what);
+    dialogue_because(s->d, "backend %s", what);
     smtp_goodbye(s, "4.3.0", "Mail server is out of step, try again later");
     return DIALOGUE_LOST;
 }

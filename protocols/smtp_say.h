@@ -8,9 +8,6 @@
 
 #include "protocols/smtp_session.h"
 
-/* Sets d->reason. */
-void smtp_because(struct smtp *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
 /* A reply of one line. The enhanced code is used only where the server has announced them
  * (RFC 2034). Does not flush. */
 enum dialogue_end smtp_say(struct smtp *s, int code, const char *enhanced, const char *text);

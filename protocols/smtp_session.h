@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "protocols/dialogue.h"
 #include "protocols/protocol.h"
 #include "protocols/reply.h"
 #include "protocols/smtp_command.h"
@@ -15,9 +16,6 @@
 
 enum {
     REPLY_CLOSING = 421,
-    GOODBYE_SECONDS = 10,   /* for a last reply to a client that may be gone */
-    SKIP_MAX = 1024 * 1024, /* bytes of one endless line before we give up on the client */
-    LAST_WORD_MAX = 200,    /* bytes of its sentence; with a long host name a line of RFC 5321 */
 };
 
 /* What a client is told in a 421. */

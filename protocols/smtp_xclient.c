@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocols/dialogue.h"
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_say.h"
 
@@ -21,7 +22,7 @@ static const char remedy[] =
 static enum dialogue_end turn_away(struct smtp *s)
 {
     smtp_goodbye(s, "4.3.5", "Mail server cannot be told who you are, try again later");
-    smtp_quit_backend(s);
+    dialogue_quit_backend(s->d);
     return DIALOGUE_LOST;
 }
 
@@ -56,7 +57,7 @@ static enum dialogue_end ask_for_offer(struct smtp *s, struct xclient_offer *off
         return turn_away_for_reply(s, "backend refuses our EHLO or LHLO");
     if (xclient_read_offer(&s->reply, offer))
         return DIALOGUE_GO_ON;
-    smtp_because(s, "backend does not offer XCLIENT");
+    dialogue_because(s->d, "backend does not offer XCLIENT");
     return turn_away(s);
 }
 
@@ -66,7 +67,7 @@ static enum dialogue_end tell(struct smtp *s, const struct xclient_offer *offer)
     const char *why;
     s->d->step = "telling the backend who the client is";
     if (xclient_write(offer, &s->d->xclient, command, &why) == 0) {
-        smtp_because(s, "XCLIENT is of no use: %s", why);
+        dialogue_because(s->d, "XCLIENT is of no use: %s", why);
         return turn_away(s);
     }
     enum dialogue_end end = ask(s, command);

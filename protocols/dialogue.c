@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+#include "protocols/dialogue.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void dialogue_because(struct dialogue *d, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(d->reason, sizeof d->reason, format, ap);
+    va_end(ap);
+}
+
+void dialogue_because_of(struct dialogue *d, const char *what, const char *said, size_t len)
+{
+    enum { QUOTE_MAX = 120 }; /* bytes of the backend's words */
+    int quoted = 0;
+    while ((size_t)quoted < len && quoted < QUOTE_MAX && strchr("\r\n", said[quoted]) == NULL)
+        quoted++;
+    dialogue_because(d, "%s: %.*s", what, quoted, said);
+}
+
+void dialogue_sentence(const struct dialogue *d, char out[LAST_WORD_MAX + 1])
+{
+    snprintf(out, LAST_WORD_MAX + 1, "%.*s", LAST_WORD_MAX, d->reason);
+    for (char *c = out; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+}
+
+int64_t dialogue_client_deadline(const struct dialogue *d, bool decided)
+{
+    int64_t idle = wire_deadline(d->policy->idle_seconds);
+    return decided || idle < d->pretls_deadline ? idle : d->pretls_deadline;
+}
+
+bool dialogue_ends_clearly(const struct dialogue *d, const struct line *line)
+{
+    switch (d->policy->bare_newline) {
+    case BARE_NEWLINE_PASS:
+        return true;
+    case BARE_NEWLINE_REFUSE:
+        if (!line->crlf)
+            return false;
+        break;
+    case BARE_NEWLINE_NORMALIZE:
+        break;
+    }
+    return memchr(line->data, '\r', line->text_len) == NULL;
+}
+
+enum wire_status dialogue_put_line(struct dialogue *d, const struct line *line, int64_t deadline)
+{
+    bool mend = !line->crlf && d->policy->bare_newline == BARE_NEWLINE_NORMALIZE;
+    enum wire_status status =
+        wire_put(d->backend, line->data, mend ? line->text_len : line->len, deadline);
+    return status == WIRE_OK && mend ? wire_put(d->backend, "\r\n", 2, deadline) : status;
+}
+
+bool dialogue_is_out_of_turn(const struct dialogue *d)
+{
+    return wire_buffered(d->backend, NULL) > 0;
+}
+
+void dialogue_quit_backend(struct dialogue *d)
+{
+    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (wire_put(d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
+        (void)wire_flush(d->backend, deadline);
+}

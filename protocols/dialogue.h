@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * What dialogues of line protocols have in common, whatever their words are.
+ */
+#ifndef PROTOCOLS_DIALOGUE_H
+#define PROTOCOLS_DIALOGUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocols/protocol.h"
+
+enum {
+    GOODBYE_SECONDS = 10,   /* for a last reply to a client that may be gone */
+    SKIP_MAX = 1024 * 1024, /* bytes of one endless line before we give up on the client */
+    LAST_WORD_MAX = 200,    /* bytes of a reason; with a long host name still a line of RFC 5321 */
+};
+
+/* Sets d->reason. */
+void dialogue_because(struct dialogue *d, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The same: `what`, and the first line of the `len` bytes that the backend has said, shortened. */
+void dialogue_because_of(struct dialogue *d, const char *what, const char *said, size_t len);
+
+/* d->reason as a sentence for the client: printable, for certificates hold names that a stranger
+ * has chosen, and no line of ours may be ended by one. */
+void dialogue_sentence(const struct dialogue *d, char out[LAST_WORD_MAX + 1]);
+
+/* Until when the client may be silent; `decided`: with TLS or in clear, pretls_deadline is over. */
+int64_t dialogue_client_deadline(const struct dialogue *d, bool decided);
+
+/* Whether two programs in a row would agree about where this line of the client ends. */
+bool dialogue_ends_clearly(const struct dialogue *d, const struct line *line);
+
+/* Puts the client's line to the backend, byte for byte. Only a bare LF that the administrator wants
+ * mended is. */
+enum wire_status dialogue_put_line(struct dialogue *d, const struct line *line, int64_t deadline);
+
+/* Whether the backend has said something that nobody asked for, which would pass for the answer to
+ * what is asked next. */
+bool dialogue_is_out_of_turn(const struct dialogue *d);
+
+/* Says QUIT; nobody waits for the answer. */
+void dialogue_quit_backend(struct dialogue *d);
+
+#endif
