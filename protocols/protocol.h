@@ -169,6 +169,8 @@ struct protocol {
     /* How many bytes of a line that a client says may be shown to onlookers: nothing that is, or
      * may be, a secret. NULL: none. */
     size_t (*may_show)(const char *line, size_t len);
+    /* NULL, or what is wrong with a line that the administrator adds to a list of capabilities. */
+    const char *(*may_add)(const char *text);
 };
 
 /* The protocol of that name (case-insensitive), or NULL. */
@@ -178,5 +180,6 @@ const struct protocol *protocol_at(size_t n);
 
 extern const struct protocol protocol_smtp;
 extern const struct protocol protocol_lmtp;
+extern const struct protocol protocol_pop3;
 
 #endif

@@ -488,6 +488,7 @@ const struct protocol protocol_smtp = {
     .refuse = refuse,
     .visit = smtp_visit,
     .may_show = smtp_may_show,
+    .may_add = reply_may_add,
 };
 
 const struct protocol protocol_lmtp = {
@@ -503,4 +504,5 @@ const struct protocol protocol_lmtp = {
     .refuse = refuse,
     .visit = lmtp_visit,
     .may_show = smtp_may_show,
+    .may_add = reply_may_add,
 };

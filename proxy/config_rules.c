@@ -35,6 +35,17 @@ static const char *find_contradiction(const struct service *s, enum rule_action 
     return s->protocol == NULL ? "means nothing without protocol" : NULL;
 }
 
+/* What some protocol has no objection to, this one may have. */
+static void check_added(struct config *c, const struct service *s, const struct rule *rule)
+{
+    for (size_t i = 0; s->protocol != NULL && i < rule->edit.n_add; i++) {
+        const char *wrong = s->protocol->may_add(rule->edit.add[i]);
+        if (wrong != NULL)
+            config_error(c, rule->where, "[%s] %s: \"%.80s\" %s", s->name,
+                         rule_action_name(rule->action), rule->edit.add[i], wrong);
+    }
+}
+
 static void check_rules(struct config *c, const struct service *s)
 {
     for (size_t i = 0; i < s->rules.count; i++) {
@@ -43,6 +54,8 @@ static void check_rules(struct config *c, const struct service *s)
         if (wrong != NULL)
             config_error(c, rule->where, "[%s] %s %s", s->name, rule_action_name(rule->action),
                          wrong);
+        else
+            check_added(c, s, rule);
     }
 }
 
@@ -76,7 +89,8 @@ static void read_added(struct config *c, struct service *s)
     e->add = memory_alloc((s->add_capability.count + 1) * sizeof *e->add);
     for (size_t i = 0; i < s->add_capability.count; i++) {
         const struct value *v = &s->add_capability.items[i];
-        const char *wrong = reply_may_add(v->text);
+        const char *wrong =
+            s->protocol != NULL ? s->protocol->may_add(v->text) : reply_may_add(v->text);
         if (wrong != NULL)
             config_error(c, v->where, "addCapability: \"%.80s\" %s", v->text, wrong);
         else

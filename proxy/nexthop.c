@@ -167,6 +167,11 @@ static void check_entry(struct config *c, const struct service *s, size_t i)
     if (s->via != NULL)
         config_error(c, config_where(c, s, "via"),
                      "via: the proxy looks names up, which excludes mx:, delay = yes and DANE");
+    if (is_mx(v->text) && s->protocol == &protocol_pop3)
+        config_error(c, v->where,
+                     "%s: MX records say where mail is handed in, not where it is fetched: write "
+                     "connect = HOST:PORT",
+                     v->text);
     if (is_mx(v->text) && s->failover == FAILOVER_RR)
         config_error(c, v->where,
                      "failover = rr and connect = mx:DOMAIN exclude each other: the MX records say "

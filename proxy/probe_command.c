@@ -19,7 +19,7 @@ enum {
 static const char default_seconds[] = "30";
 
 static const char usage[] =
-    "usage: ehlock probe HOST[:PORT] [--protocol smtp|lmtp|none] [--implicit-tls]\n"
+    "usage: ehlock probe HOST[:PORT] [--protocol smtp|lmtp|pop3|none] [--implicit-tls]\n"
     "                    [--level LEVEL] [--match NAME] [--pin PIN] [--CAfile FILE] [...]\n"
     "       ehlock probe --config FILE --service SERVICE [HOST[:PORT]] [...]\n"
     "  --protocol NAME    what is spoken (default smtp); none: nothing, TLS from the first byte\n"

@@ -152,8 +152,8 @@ static const char *take_hidden(struct rule *rule, char *text)
         text = cut_word(text);
         if (!is_keyword(word))
             return "takes keywords of letters, digits, '-' and '_'";
-        if (strcasecmp(word, "STARTTLS") == 0)
-            return "cannot hide STARTTLS: write noStartTls";
+        if (strcasecmp(word, "STARTTLS") == 0 || strcasecmp(word, "STLS") == 0)
+            return "cannot hide STARTTLS and STLS: write noStartTls";
         push(&rule->edit.hide, &rule->edit.n_hide, word);
     }
     return NULL;

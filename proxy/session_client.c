@@ -169,8 +169,8 @@ static bool dialogue_start_tls(struct dialogue *d)
     return session_start_tls(d->session);
 }
 
-/* Without a keeper that can load the keys a handshake would fail; STARTTLS is answered 454. So it
- * is where a client has begun TLS too often. */
+/* Without a keeper that can load the keys a handshake would fail; the command for TLS is refused.
+ * So it is where a client has begun TLS too often. */
 static bool dialogue_tls_ready(struct dialogue *d)
 {
     struct session *s = d->session;
@@ -179,7 +179,7 @@ static bool dialogue_tls_ready(struct dialogue *d)
     if (!session_shakes_hands_too_often(s))
         return true;
     if (!s->told_handshake_rate)
-        log_notice("service=%s client=%s STARTTLS is answered 454: more than maxHandshakesRate",
+        log_notice("service=%s client=%s TLS is refused: more than maxHandshakesRate",
                    s->pool->service->name, s->peer->text);
     s->told_handshake_rate = true;
     return false;

@@ -488,8 +488,11 @@ static bool judge_whole(struct play *p)
 /* Whether the `len` bytes are one reply of one line that ends a session. */
 static bool is_goodbye(const char *data, size_t len)
 {
-    return len > 6 && (memcmp(data, "421 ", 4) == 0 || memcmp(data, "221 ", 4) == 0) &&
-           memchr(data, '\n', len) == data + len - 1 && data[len - 2] == '\r';
+    static const char *const words[] = {"421 ", "221 ", "-ERR [SYS/TEMP] ", "+OK Bye\r\n"};
+    bool is_one = false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        is_one |= len >= strlen(words[i]) && memcmp(data, words[i], strlen(words[i])) == 0;
+    return is_one && memchr(data, '\n', len) == data + len - 1 && data[len - 2] == '\r';
 }
 
 /* How many bytes of `heard` agree with the whole session. */
@@ -691,11 +694,19 @@ static bool connect_peer(struct peer *peer, int *far_end)
     return true;
 }
 
+static bool has_new_connection(const struct transcript *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->items[i].kind == BACKEND_IS_NEW)
+            return true;
+    return false;
+}
+
 /* What a backend would be reached by if its connection had to be made anew. */
 static bool connect_spare(struct play *p)
 {
     struct peer spare;
-    bool wanted = p->t->requests || p->t->policy.reconnect;
+    bool wanted = p->t->requests || p->t->policy.reconnect || has_new_connection(p->t);
     if (!wanted || !p->t->new_connection)
         return true;
     bool good = connect_peer(&spare, &p->served.spare_fd);

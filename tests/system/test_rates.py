@@ -97,7 +97,7 @@ def test_handshakes_at_the_limit_come_about_and_one_over_is_454(wrap, pki, backe
         client.send_message()
         client.quit()
     proxy.summary(3)
-    assert proxy.log.count("STARTTLS is answered 454: more than maxHandshakesRate") == 1
+    assert proxy.log.count("TLS is refused: more than maxHandshakesRate") == 1
     with Client(proxy.address, source="127.0.0.5") as client:
         client.ehlo()
         client.starttls(context(pki))
