@@ -8,6 +8,10 @@
  * asks the backend, pop3_say.c says what we say ourselves, pop3_login.c serves the commands by
  * which one logs in, pop3_reply.c edits. This one tells the story.
  *
+ * There are two stories, and they differ in how they begin. Mostly we offer TLS to the client; the
+ * backend behind us has none. The other way round (pop3_request.c) the client has none, and we have
+ * asked the backend for TLS before the client says its first word.
+ *
  * Nothing said in clear counts after TLS. What the client's wire still holds behind the STLS line
  * belongs to the handshake. There is no command that would make a backend forget a USER or a LANG:
  * one that has heard more than CAPA in clear is left for another connection.
@@ -21,6 +25,7 @@
 #include "protocols/pop3_client.h"
 #include "protocols/pop3_exchange.h"
 #include "protocols/pop3_login.h"
+#include "protocols/pop3_request.h"
 #include "protocols/pop3_say.h"
 #include "protocols/pop3_visit.h"
 #include "protocols/pop3_xclient.h"
@@ -289,6 +294,12 @@ static enum dialogue_end pop3_serve(struct dialogue *d)
     return next_commands(&s, begin(&s));
 }
 
+static enum dialogue_end pop3_request(struct dialogue *d)
+{
+    struct pop3 s = {.d = d, .requesting = true};
+    return next_commands(&s, pop3_open_request(&s));
+}
+
 /* RFC 3206 §4. */
 static void sorry(struct wire *client, const char *hostname, const char *text, int64_t deadline)
 {
@@ -311,6 +322,7 @@ const struct protocol protocol_pop3 = {
     .server_first = true,
     .alpn = "pop3",
     .serve = pop3_serve,
+    .request = pop3_request,
     .sorry = sorry,
     .refuse = refuse,
     .visit = pop3_visit,

@@ -116,7 +116,7 @@ enum dialogue_end pop3_pass_reply(struct pop3 *s, const struct reply *r)
     return status == WIRE_OK ? DIALOGUE_GO_ON : pop3_lost_client(s, status);
 }
 
-enum dialogue_end pop3_pass_greeting(struct pop3 *s)
+enum dialogue_end pop3_hear_greeting(struct pop3 *s)
 {
     s->d->step = "reading the backend's greeting";
     enum dialogue_end end = pop3_read_reply(s);
@@ -125,11 +125,19 @@ enum dialogue_end pop3_pass_greeting(struct pop3 *s)
     if (s->status == POP3_CONTINUE)
         return pop3_distrust_backend(s, "sent what is no greeting");
     pop3_edit_greeting(s->reply.bytes, s->reply.len, pop3_login_withheld(s), &s->edited);
-    end = pop3_pass_reply(s, &s->edited);
-    if (end != DIALOGUE_GO_ON || s->status == POP3_OK)
-        return end;
+    if (s->status == POP3_OK)
+        return DIALOGUE_GO_ON;
     dialogue_because_of(s->d, "backend gives no service", s->reply.bytes, s->reply.len);
-    return DIALOGUE_DONE; /* the session sends it, together with the end of the connection */
+    return DIALOGUE_DONE;
+}
+
+enum dialogue_end pop3_pass_greeting(struct pop3 *s)
+{
+    enum dialogue_end end = pop3_hear_greeting(s);
+    if (end != DIALOGUE_GO_ON && end != DIALOGUE_DONE)
+        return end;
+    enum dialogue_end passed = pop3_pass_reply(s, &s->edited);
+    return passed == DIALOGUE_GO_ON ? end : passed;
 }
 
 enum dialogue_end pop3_meet_backend(struct pop3 *s)

@@ -43,7 +43,11 @@ enum dialogue_end pop3_forward(struct pop3 *s, const struct line *line, enum pop
 /* Puts it to the client. Does not flush. */
 enum dialogue_end pop3_pass_reply(struct pop3 *s, const struct reply *r);
 
-/* The backend's greeting, edited. Behind -ERR there is no session: DIALOGUE_DONE. */
+/* Reads the backend's greeting, which is for the client, into s->edited. Behind -ERR there is no
+ * session: DIALOGUE_DONE, and the client has not heard it yet. */
+enum dialogue_end pop3_hear_greeting(struct pop3 *s);
+
+/* Reads it, and passes it on. */
 enum dialogue_end pop3_pass_greeting(struct pop3 *s);
 
 /* The same greeting, kept from the client. Where it is not +OK the backend is left, and the client

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "protocols/pop3_say.h"
 
+#include <stdio.h>
+
 #include "protocols/dialogue.h"
 
 enum dialogue_end pop3_say(struct pop3 *s, const char *status, const char *text)
@@ -26,6 +28,10 @@ enum dialogue_end pop3_refuse_and_close(struct pop3 *s, bool temporary, const ch
 void pop3_goodbye(struct pop3 *s, const char *text)
 {
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    if (s->choosing) {
+        snprintf(s->last_word, sizeof s->last_word, "%s", text);
+        return;
+    }
     protocol_pop3.sorry(s->d->client, s->d->policy->hostname, text, deadline);
     (void)wire_flush(s->d->client, deadline);
 }

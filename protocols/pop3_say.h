@@ -19,7 +19,7 @@ enum dialogue_end pop3_refuse(struct pop3 *s, const char *text);
 enum dialogue_end pop3_refuse_and_close(struct pop3 *s, bool temporary, const char *text);
 
 /* The last word: "-ERR [SYS/TEMP]" (RFC 3206 §4) before closing. Whether it arrives changes
- * nothing. */
+ * nothing. It is kept while a server is being chosen: the next one may do. */
 void pop3_goodbye(struct pop3 *s, const char *text);
 
 /* A read or a write came back with `status`, which is not WIRE_OK: DIALOGUE_LOST after the last

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "protocols/command.h"
+#include "protocols/dialogue.h"
 #include "protocols/pop3_reply.h"
 #include "protocols/protocol.h"
 
@@ -20,6 +21,11 @@ struct pop3 {
     bool touched;            /* the backend has heard, in clear, what it may remember */
     bool decided;            /* with TLS or in clear: pretls_deadline is over */
     unsigned useless;        /* commands, all of which come before the login */
+
+    /* request: */
+    bool choosing;        /* no server has been chosen, so that the client hears nothing yet */
+    bool passes_greeting; /* this server greets the client itself */
+    char last_word[LAST_WORD_MAX + 1]; /* of the last server, while we are choosing; "": none */
 };
 
 /* Whether TLS is on the way that this session is about: the client's, or the server's. */

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: ISC
 """protocol = pop3 (RFC 1939, 2449, 2595, 5034): STLS, what is edited and refused, and the pump behind
-the login."""
+the login; and the other side, where the server is asked for TLS."""
 
 import ssl
 import threading
+import time
 
 import ehlock
 import net
 import pytest
 from backend import ScriptedBackend
-from ehlock import global_part, section
+from ehlock import Ehlock, global_part, section
 from net import text_of
+from pki import NAME
 from pop3 import CAPABILITIES, PASSWORD, TIMESTAMP, USER, Closed, PopClient, PopServer
 from smtp_client import context
 from starters import Single
@@ -321,6 +323,15 @@ def test_silent_client_is_told(wrap, pki, options, tls):
             assert rest.startswith(b"-ERR [SYS/TEMP] ") and b"Timeout" in rest
 
 
+def test_who_has_begun_tls_has_decided(wrap, pki):
+    with PopServer([MESSAGE]) as server:
+        with PopClient(wrap(server, protocol="pop3", TIMEOUTpretls=2).address) as client:
+            client.stls(context(pki))
+            time.sleep(2.2)
+            client.login()
+            assert client.retr(1) == MESSAGE
+
+
 # -- a backend in trouble
 
 def test_backend_down(wrap):
@@ -391,6 +402,148 @@ def test_stopping_is_told(wrap):
             assert client.read_to_end().startswith(b"-ERR [SYS/TEMP] ")
 
 
+# -- the other side: the server is asked for TLS
+
+@pytest.fixture
+def fetch(tmp_path, pki):
+    """fetch(server, **options) starts a service with client = yes for it."""
+    running = []
+
+    def start(server, **options):
+        if options.get("tlsLevel") != "may":
+            options = {"CAfile": pki.ca, "checkHost": NAME, **options}
+        globals_ = {"hostname": "proxy.example.org"}
+        proxy = Ehlock.wrap(tmp_path, server.address, None, globals_=globals_, protocol="pop3",
+                            client="yes", spareWorkers=2, **options)
+        running.append(proxy)
+        return proxy.start()
+
+    yield start
+    for proxy in running:
+        proxy.stop()
+
+
+def test_message_is_fetched_under_tls(fetch, pki):
+    with PopServer([MESSAGE], leaf=pki.ecdsa) as server:
+        proxy = fetch(server)
+        with PopClient(proxy.address) as client:
+            assert client.greeting == "+OK proxy.example.org POP3"
+            assert client.capa() == CAPABILITIES
+            assert client.command("STLS") == "-ERR STLS is not offered"
+            client.login()
+            assert client.retr(1) == MESSAGE
+            client.quit()
+            assert client.read_to_end() == b"" and client.end == "fin"
+        session = server.ended()
+        assert session.clear == b"CAPA\r\nSTLS\r\n" and session.tls == "TLSv1.3"
+        assert session.received.startswith(b"CAPA\r\nUSER joe\r\nPASS correct horse\r\nRETR 1\r\n")
+        assert proxy.summary()["server_tls"] == "TLS1.3"
+
+
+def test_server_with_tls_from_the_first_byte_greets_for_itself(fetch, pki):
+    with PopServer([MESSAGE], leaf=pki.ecdsa, implicit=True) as server:
+        with PopClient(fetch(server, implicitTls="yes").address) as client:
+            assert client.greeting.encode().endswith(TIMESTAMP)
+            client.login()
+            assert client.retr(1) == MESSAGE
+
+
+DEFECTS = {
+    "expired": (lambda pki: {"leaf": pki.expired}, "certificate-expired"),
+    "wrong name": (lambda pki: {"leaf": pki.second}, "certificate-host-mismatch"),
+    "foreign": (lambda pki: {"leaf": pki.foreign}, "certificate-not-trusted"),
+    "stripped": (lambda pki: {}, "starttls-not-supported"),
+    "without CAPA": (lambda pki: {"capabilities": None}, "starttls-not-supported"),
+    "refusing": (lambda pki: {"leaf": pki.ecdsa, "answer": b"-ERR [SYS/PERM] secret\r\n"},
+                 "starttls-not-supported"),
+    "talking on": (lambda pki: {"leaf": pki.ecdsa, "answer": b"+OK\r\n+OK injected\r\n"},
+                   "validation-failure"),
+    "vanishing": (lambda pki: {"leaf": pki.ecdsa, "vanishes": True}, "validation-failure"),
+    "no go-ahead": (lambda pki: {"leaf": pki.ecdsa, "answer": b"+ \r\n"}, "out of step"),
+    "closed": (lambda pki: {"greeting": b"-ERR [SYS/PERM] secret\r\n"}, "gives no service"),
+    "another protocol": (lambda pki: {"greeting": b"220 secret\r\n"}, "out of step"),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_nothing_is_said_to_a_server_that_does_not_satisfy(fetch, pki, defect):
+    make, word = DEFECTS[defect]
+    with PopServer([MESSAGE], **make(pki)) as server:
+        proxy = fetch(server)
+        with PopClient(proxy.address) as client:
+            assert client.greeting.startswith("-ERR [SYS/TEMP] proxy.example.org "), client.greeting
+            assert word in client.greeting and "secret" not in client.greeting
+            assert client.read_to_end() == b"" and client.end == "fin"
+        session = server.ended()
+        said = session.clear if session.tls else session.received.partition(b"\x16")[0]
+        assert said.replace(b"QUIT\r\n", b"") in (b"", b"CAPA\r\nSTLS\r\n")
+        assert not session.tls or session.received in (b"", b"QUIT\r\n")
+        assert proxy.summary()["outcome"] in ("refused", "lost")
+
+
+@pytest.mark.parametrize("hides", [{"offers": False}, {"capabilities": None}])
+def test_tls_is_asked_for_though_the_offer_is_hidden(fetch, pki, hides):
+    with PopServer([MESSAGE], leaf=pki.ecdsa, **hides) as server:
+        with PopClient(fetch(server).address) as client:
+            client.login()
+            assert client.retr(1) == MESSAGE
+
+
+def test_opportunistic_and_no_password_in_clear(fetch):
+    with PopServer([MESSAGE]) as server:
+        with PopClient(fetch(server, tlsLevel="may").address) as client:
+            assert client.greeting == "+OK proxy.example.org POP3"
+            assert client.capa() == [c for c in CAPABILITIES if only_tls(c)]
+            assert client.command("USER joe").startswith("-ERR [SYS/TEMP] No TLS")
+            client.quit()
+        assert server.ended().commands == [b"CAPA", b"CAPA", b"QUIT"]
+
+
+@pytest.mark.parametrize("broken", [{"vanishes": True}, {"answer": b"-ERR no\r\n"},
+                                    {"answer": b"what?\r\n"}])
+@pytest.mark.parametrize("falls_back", [True, False])
+def test_fall_back_only_where_it_is_permitted(fetch, pki, broken, falls_back):
+    with PopServer([MESSAGE], leaf=pki.ecdsa, **broken) as server:
+        proxy = fetch(server, tlsLevel="may", authBeforeTls="yes",
+                      fallBack="yes" if falls_back else "no")
+        with PopClient(proxy.address) as client:
+            if not falls_back:
+                assert client.greeting.startswith(DOWN)
+                return
+            client.login()
+            assert client.retr(1) == MESSAGE
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_next_server_is_asked_while_the_client_has_heard_nothing(fetch, pki, defect):
+    make, _ = DEFECTS[defect]
+    with PopServer(**make(pki)) as first, PopServer([MESSAGE], leaf=pki.ecdsa) as second:
+        proxy = fetch(first, connect=[text_of(first.address), text_of(second.address)])
+        with PopClient(proxy.address) as client:
+            assert client.greeting == "+OK proxy.example.org POP3"
+            client.login()
+            assert client.retr(1) == MESSAGE
+            client.quit()
+        assert PASSWORD.encode() not in first.ended().received
+        assert "is left for another" in proxy.log
+
+
+def test_probe(pki):
+    with PopServer(leaf=pki.ecdsa) as server:
+        done = ehlock.run("probe", text_of(server.address), "--protocol", "pop3", "--CAfile", pki.ca,
+                          "--match", NAME)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "STLS" in done.stdout and "CAPA" in done.stdout
+        assert server.ended().commands == [b"CAPA", b"STLS", b"CAPA", b"QUIT"]
+
+
+def test_probe_of_a_server_without_tls(pki):
+    with PopServer() as server:
+        done = ehlock.run("probe", text_of(server.address), "--protocol", "pop3", "--CAfile", pki.ca,
+                          "--match", NAME)
+        assert done.returncode == 1 and "starttls-not-supported" in done.stdout, done.stdout
+
+
 # -- what is said about options
 
 @pytest.mark.parametrize("lines,wanted", [
@@ -402,6 +555,10 @@ def test_stopping_is_told(wrap):
     ({"clientRule": "/./ hide STLS"}, "write noStartTls"),
     ({"relayAs": "spki-sha256:" + 32 * "00:", "identity": "proxy2",
       "verifyClient": "ask"}, "nobody relays by POP3"),
+    ({"client": "yes", "protocolUsername": "joe", "cert": None, "key": None},
+     "protocolUsername needs protocol = smtp or lmtp"),
+    ({"client": "yes", "connect": "mx:example.org", "cert": None, "key": None},
+     "MX records say where mail is handed in"),
     ({"protocol": "pop4"}, "lmtp, pop3 and smtp are"),
 ])
 def test_check_says_what_to_write(tmp_path, pki, lines, wanted):
