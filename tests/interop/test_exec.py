@@ -194,15 +194,15 @@ def test_exim_is_told_of_an_ipv6_client(exim, inside, pki):
 
 # -- programs for other protocols: TLS from the first byte
 
-def test_popa3d_gives_the_mail_out(roots, inside, pki):
+def start_popa3d(roots, inside, **options):
     root = roots("popa3d", ["popa3d"])
     mail = b"From alice@example.org Tue Nov 24 02:49:57 2026\n" + message(LINES).replace(b"\r\n", b"\n")
     root.write(f"/var/mail/{USER}", mail + b"\n", 0o660, f"{USER}:mail")
     root.run("chpasswd", input=f"{USER}:a secret\n".encode())
-    proxy = inside(root, exec="/usr/sbin/popa3d", execUser="root")
-    ctx = context(pki)
-    ctx.check_hostname = False      # the certificate has a name, and we have an address
-    pop = poplib.POP3_SSL("127.0.0.1", proxy.port, context=ctx, timeout=20)
+    return inside(root, exec="/usr/sbin/popa3d", execUser="root", **options)
+
+
+def fetch_by_poplib(pop):
     pop.user(USER)
     pop.pass_("a secret")
     assert pop.stat()[0] == 1
@@ -211,6 +211,28 @@ def test_popa3d_gives_the_mail_out(roots, inside, pki):
     pop.sock.unwrap()               # quit() would close without a close_notify
     pop.close()
     assert b"".join(line + b"\r\n" for line in lines).rstrip().endswith(body(LINES).rstrip())
+
+
+def nameless(pki):
+    """The certificate has a name, and we have an address."""
+    ctx = context(pki)
+    ctx.check_hostname = False
+    return ctx
+
+
+def test_popa3d_gives_the_mail_out(roots, inside, pki):
+    proxy = start_popa3d(roots, inside)
+    fetch_by_poplib(poplib.POP3_SSL("127.0.0.1", proxy.port, context=nameless(pki), timeout=20))
+    assert proxy.summary()["outcome"] == "done"
+    proxy.wait_log("the program ended with status 0$")
+
+
+def test_popa3d_gives_the_mail_out_after_stls(roots, inside, pki):
+    """It knows no CAPA, and poplib no STLS without it."""
+    proxy = start_popa3d(roots, inside, protocol="pop3")
+    pop = poplib.POP3("127.0.0.1", proxy.port, timeout=20)
+    pop.stls(context=nameless(pki))
+    fetch_by_poplib(pop)
     assert proxy.summary()["outcome"] == "done"
     proxy.wait_log("the program ended with status 0$")
 
