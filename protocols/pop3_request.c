@@ -32,6 +32,12 @@ static enum dialogue_end quit(struct pop3 *s)
 
 /* ---- asking for TLS ---- */
 
+/* Whether there has been no server but this, and will be none: several share one time. */
+static bool is_alone(const struct pop3 *s)
+{
+    return !s->d->others_left && s->met == 1;
+}
+
 static bool may_fall_back(const struct pop3 *s)
 {
     const struct policy *p = s->d->policy;
@@ -43,7 +49,7 @@ static bool may_fall_back(const struct pop3 *s)
 static enum dialogue_end begin_again(struct pop3 *s)
 {
     s->d->step = "connecting to the backend again, for a session in clear";
-    s->decided = !s->d->others_left;
+    s->decided = is_alone(s);
     if (s->d->renew_backend(s->d))
         return pop3_meet_backend(s);
     pop3_goodbye(s, "Mail server cannot be reached, try again later");
@@ -121,7 +127,7 @@ static enum dialogue_end upgrade(struct pop3 *s)
 /* A greeting that is for the client. One that is none is for the log, if there are others. */
 static enum dialogue_end hear_greeting(struct pop3 *s)
 {
-    s->decided = !s->d->others_left;
+    s->decided = is_alone(s);
     enum dialogue_end end = pop3_hear_greeting(s);
     if (end == DIALOGUE_DONE && s->d->others_left)
         dialogue_quit_backend(s->d);
@@ -133,6 +139,7 @@ static enum dialogue_end meet_server(struct pop3 *s)
     const struct dialogue *d = s->d;
     s->decided = false;
     s->last_word[0] = '\0';
+    s->met++;
     s->passes_greeting = d->server_tls_active || d->policy->tls_level == TLS_LEVEL_NONE;
     if (s->passes_greeting)
         return hear_greeting(s);

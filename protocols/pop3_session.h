@@ -25,6 +25,7 @@ struct pop3 {
     /* request: */
     bool choosing;        /* no server has been chosen, so that the client hears nothing yet */
     bool passes_greeting; /* this server greets the client itself */
+    unsigned met;         /* servers, this one included */
     char last_word[LAST_WORD_MAX + 1]; /* of the last server, while we are choosing; "": none */
 };
 

@@ -87,6 +87,12 @@ static enum dialogue_end introduce(struct smtp *s)
 
 /* ---- asking for TLS ---- */
 
+/* Whether there has been no server but this, and will be none: several share one time. */
+static bool is_alone(const struct smtp *s)
+{
+    return !s->d->others_left && s->met == 1;
+}
+
 static bool may_fall_back(const struct smtp *s)
 {
     const struct policy *p = s->d->policy;
@@ -98,7 +104,7 @@ static bool may_fall_back(const struct smtp *s)
 static enum dialogue_end begin_again(struct smtp *s)
 {
     s->d->step = "connecting to the backend again, for a session in clear";
-    s->decided = !s->d->others_left;
+    s->decided = is_alone(s);
     s->greeted_in_clear = false;
     if (s->d->renew_backend(s->d))
         return smtp_meet_backend(s);
@@ -168,14 +174,22 @@ static enum dialogue_end upgrade(struct smtp *s)
 
 /* ---- the story ---- */
 
+/* A refusal that is not the last word: another server may do, or would have, at another time. */
+static bool is_to_be_kept(const struct smtp *s)
+{
+    int code = s->reply.code;
+    return code >= 400 && (s->d->others_left || (code >= 500 && s->may_come_back));
+}
+
 /* A greeting that is for the client. One that is none is for the log, if there are others. */
 static enum dialogue_end hear_greeting(struct smtp *s)
 {
-    s->decided = !s->d->others_left;
+    s->decided = is_alone(s);
     s->d->step = "reading the backend's greeting";
     enum dialogue_end end = smtp_read_reply(s, s->d->policy->busy_seconds);
-    if (end != DIALOGUE_GO_ON || s->reply.code < 400 || !s->d->others_left)
+    if (end != DIALOGUE_GO_ON || !is_to_be_kept(s))
         return end;
+    s->may_come_back = s->may_come_back || s->reply.code < 500;
     smtp_because_of_reply(s, "backend gives no service");
     return quit(s);
 }
@@ -185,6 +199,7 @@ static enum dialogue_end meet_server(struct smtp *s)
     const struct dialogue *d = s->d;
     s->decided = s->greeted_in_clear = false;
     s->last_word.enhanced = NULL;
+    s->met++;
     s->passes_greeting =
         d->login == NULL && (d->server_tls_active || d->policy->tls_level == TLS_LEVEL_NONE);
     if (s->passes_greeting)
@@ -199,20 +214,29 @@ static enum dialogue_end meet_server(struct smtp *s)
 static enum dialogue_end choose_server(struct smtp *s)
 {
     enum dialogue_end end;
+    bool is_left = true;
     s->choosing = true;
-    do
+    do {
         end = meet_server(s);
-    while (end != DIALOGUE_GO_ON && !s->chosen && s->d->others_left && s->d->next_backend(s->d));
+        s->may_come_back = s->may_come_back || s->last_word.enhanced != NULL;
+        if (end == DIALOGUE_GO_ON || s->chosen || !s->d->others_left)
+            break;
+        is_left = s->d->next_backend(s->d);
+    } while (is_left);
+    s->may_come_back = s->may_come_back || !is_left; /* who was left could not be reached */
     s->choosing = false;
     return end;
 }
 
-/* What the last one deserves. A greeting that was meant for the client still is: its code, too. */
+/* What the last one deserves. A greeting that was meant for the client still is: its code, too, if
+ * that is what all of them have said. */
 static enum dialogue_end part(struct smtp *s, enum dialogue_end end)
 {
     const struct last_word *word = &s->last_word;
     if (word->enhanced != NULL)
         smtp_goodbye(s, word->enhanced, word->text);
+    else if (s->may_come_back && s->reply.code >= 500)
+        tell_reason(s);
     else
         (void)smtp_pass_reply(s, &s->reply);
     return end;

@@ -39,6 +39,8 @@ struct smtp {
     bool choosing;
     bool passes_greeting; /* request: this server greets the client itself */
     bool chosen;          /* request: this one or none, for it has been asked to let us log in */
+    bool may_come_back;   /* request: not every server so far has refused for good */
+    unsigned met;         /* request: servers, this one included */
     struct last_word last_word; /* of the last server, while we are choosing */
     unsigned recipients; /* accepted in this transaction; LMTP answers for each (RFC 2033 §4.2) */
     unsigned useless;    /* commands since the last message */

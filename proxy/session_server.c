@@ -237,12 +237,12 @@ static bool begin_with_backend(struct session *s)
     return introduce_client(s);
 }
 
-static bool connect_backend(struct session *s, unsigned first, bool *used)
+static bool connect_backend(struct session *s, unsigned first, bool *used, int64_t deadline)
 {
     char error[256];
     s->backend_fd = s->pool->backends.program
                         ? start_program(s, error, sizeof error)
-                        : connect_socket(s, first, used, WIRE_FOREVER, error, sizeof error);
+                        : connect_socket(s, first, used, deadline, error, sizeof error);
     if (s->backend_fd >= 0)
         return begin_with_backend(s);
     session_finish_with(s, DIALOGUE_LOST, "%s", error);
@@ -393,12 +393,20 @@ static bool go_to_next(struct session *s)
     return true;
 }
 
+/* Several servers have one time together, also those that do not answer. */
+static int64_t first_deadline(const struct session *s)
+{
+    const struct pool *p = s->pool;
+    return p->service->client && p->backends.count > 1 ? s->turns.until : WIRE_FOREVER;
+}
+
 bool session_reach_server(struct session *s)
 {
     if (!find_original(s) || !find_way(s))
         return false;
     s->first = first_backend(s);
-    if (connect_backend(s, s->first, s->turns.used) || (s->backend_fd >= 0 && go_to_next(s)))
+    if (connect_backend(s, s->first, s->turns.used, first_deadline(s)) ||
+        (s->backend_fd >= 0 && go_to_next(s)))
         return true;
     session_tell_sorry(s, "Mail server cannot be reached, try again later");
     return false;
@@ -414,7 +422,7 @@ static bool dialogue_renew_backend(struct dialogue *d)
     leave_server(s);
     upstream_drop(&s->upstream);
     d->server_tls_active = d->server_verified = false;
-    return connect_backend(s, first, s->pool->service->client ? others : NULL);
+    return connect_backend(s, first, s->pool->service->client ? others : NULL, WIRE_FOREVER);
 }
 
 /* ---- TLS ---- */
