@@ -242,6 +242,7 @@ struct generation *generation_prepare(struct config *config, const struct common
                              .common = common,
                              .jail.root_fd = -1,
                              .spawner.stop_fd = -1,
+                             .resolver.stop_fd = -1,
                              .resolver_walls.landlock_fd = -1,
                              .keeper_walls.landlock_fd = -1};
     make_walls(&g->keeper_walls, &keeper_needs, config->only == NULL);

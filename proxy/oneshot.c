@@ -270,6 +270,7 @@ _Noreturn static void serve_jailed(struct generation *g, bool keys_loaded, int c
                               .report_fd = keys_loaded ? -1 : keyset_report_fd(g->keys),
                               .stop_fd = g->keys->stop_fds[1],
                               .spawner_stop_fd = g->spawner.stop_fd,
+                              .resolver_stop_fd = g->resolver.stop_fd,
                               .cancel_fd = cancel_end,
                               .drain_seconds = (unsigned)g->config->timeout_drain};
     p->await_keys = keys_loaded ? NULL : await_keys;

@@ -2,6 +2,7 @@
 #include "proxy/resolver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -188,16 +189,24 @@ static struct task *next_task(struct task *tasks, size_t n)
     return first;
 }
 
+/* Until its time, or the end: whoever has started us closes the other end of the pipe, also by its
+ * death. A signal would not do: a jailed process may send none, not even at its death. */
+static void wait_or_end(int stop_fd, int64_t ms)
+{
+    struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+    if (poll(&stop, 1, (int)ms) > 0)
+        _exit(0);
+}
+
 _Noreturn static void watch(struct task *tasks, size_t n, struct dns *dns,
-                            const struct route_book *book)
+                            const struct route_book *book, int stop_fd)
 {
     struct route *found = memory_alloc(sizeof *found);
     for (;;) {
         struct task *t = next_task(tasks, n);
         int64_t wait = t->due - wire_now();
-        if (wait > 0)
-            (void)poll(NULL, 0, (int)wait);
-        else
+        wait_or_end(stop_fd, wait > 0 ? wait : 0);
+        if (wait <= 0)
             look(t, dns, book, found);
     }
 }
@@ -217,9 +226,9 @@ static struct dns *open_dns(const struct config *c)
     return dns;
 }
 
-static void enter_jail(const struct generation *g)
+static void enter_jail(const struct generation *g, int stop_fd)
 {
-    int keep[] = {log_fd(), log_syslog_fd(), g->resolver_walls.landlock_fd};
+    int keep[] = {log_fd(), log_syslog_fd(), g->resolver_walls.landlock_fd, stop_fd};
     const struct descent descent = {.keep = keep,
                                     .n_keep = sizeof keep / sizeof *keep,
                                     .max_fds = MAX_FDS,
@@ -232,7 +241,7 @@ static void enter_jail(const struct generation *g)
     _exit(JAIL_EXIT_OPEN);
 }
 
-_Noreturn static void resolver_main(struct generation *g, pid_t master)
+_Noreturn static void resolver_main(struct generation *g, pid_t master, int stop_fd)
 {
     size_t n = count_tasks(g);
     title_set("resolver");
@@ -243,10 +252,10 @@ _Noreturn static void resolver_main(struct generation *g, pid_t master)
         _exit(1);
     struct task *tasks = memory_alloc(n * sizeof *tasks);
     make_tasks(g, tasks);
-    enter_jail(g);
+    enter_jail(g, stop_fd);
     if (getppid() != master) /* it ended before we had asked to be told */
         _exit(0);
-    watch(tasks, n, dns, g->routes);
+    watch(tasks, n, dns, g->routes, stop_fd);
 }
 
 /* ---- in the master ---- */
@@ -255,14 +264,24 @@ void resolver_keep(struct generation *g)
 {
     struct resolver_child *c = &g->resolver;
     pid_t self = getpid();
+    int stop[2];
     if (g->routes == NULL || c->pid > 0 || wire_now() < c->not_before)
         return;
     c->not_before = wire_now() + AGAIN_MS;
+    if (pipe2(stop, O_CLOEXEC) != 0) {
+        log_error_errno("the resolver cannot be started");
+        return;
+    }
     c->pid = fork();
-    if (c->pid == 0)
-        resolver_main(g, self);
+    if (c->pid == 0) {
+        close(stop[1]);
+        resolver_main(g, self, stop[0]);
+    }
+    close(stop[0]);
+    c->stop_fd = stop[1];
     if (c->pid < 0) {
         log_error_errno("the resolver cannot be started");
+        child_close(&c->stop_fd);
         c->pid = 0;
     }
 }
@@ -275,6 +294,7 @@ bool resolver_bury(struct generation *g, pid_t pid, int status)
               WIFSIGNALED(status) ? "signal" : "status",
               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     g->resolver.pid = 0;
+    child_close(&g->resolver.stop_fd);
     return true;
 }
 
@@ -284,5 +304,6 @@ void resolver_stop(struct generation *g)
         return;
     kill(g->resolver.pid, SIGKILL);
     waitpid(g->resolver.pid, NULL, 0);
-    g->resolver = (struct resolver_child){0};
+    child_close(&g->resolver.stop_fd);
+    g->resolver = (struct resolver_child){.stop_fd = -1};
 }

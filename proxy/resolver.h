@@ -17,6 +17,7 @@ struct generation;
 
 struct resolver_child {
     pid_t pid;          /* 0: none */
+    int stop_fd;        /* closed, it ends, at the latest when its question is answered; -1 */
     int64_t not_before; /* wire_now(): when the next one may be started */
 };
 

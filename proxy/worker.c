@@ -77,7 +77,7 @@ static void set_oneshot_signals(const struct oneshot *o)
 
 void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct oneshot *o)
 {
-    int keep[LISTENERS_MAX + 13 + TRANSPARENT_MAX];
+    int keep[LISTENERS_MAX + 14 + TRANSPARENT_MAX];
     const struct transparent *t = &pool->transparent;
     size_t n = 0;
     if (pool->routes != NULL)
@@ -87,6 +87,7 @@ void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct 
         keep[n++] = o->report_fd;
         keep[n++] = o->stop_fd;
         keep[n++] = o->spawner_stop_fd;
+        keep[n++] = o->resolver_stop_fd;
         keep[n++] = o->cancel_fd;
     }
     for (size_t i = 0; i < pool->listeners.count; i++)

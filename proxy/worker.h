@@ -18,6 +18,7 @@ struct oneshot {
     int report_fd;                /* what await_keys of the pool reads; kept open */
     int stop_fd;                  /* kept open to the end: its closing ends the keeper */
     int spawner_stop_fd;          /* the same for the spawner; -1: none */
+    int resolver_stop_fd;         /* the same for the resolver; -1: none */
     int cancel_fd;          /* closed by us, it ends the session: the end of pool->cancel_fd */
     unsigned drain_seconds; /* from SIGTERM to that */
 };
