@@ -14,7 +14,9 @@
 #include "proxy/nexthop.h"
 #include "proxy/probe_command.h"
 #include "proxy/probe_report.h"
+#include "proxy/resolver.h"
 #include "proxy/visit.h"
+#include "proxy/waypoint.h"
 #include "proxy/worker.h"
 
 /* Through a proxy the way to that is meant. */
@@ -30,7 +32,8 @@ static void keep_family(struct backends *b, int family)
         if (family != AF_UNSPEC && b->addresses[i].sa.ss_family != family)
             continue;
         b->addresses[n] = b->addresses[i];
-        b->entries[n++] = b->entries[i];
+        b->entries[n] = b->entries[i];
+        b->hosts[n++] = b->hosts[i];
     }
     b->count = n;
 }
@@ -64,6 +67,7 @@ static enum visit_result visit_all(const struct pool *pool, const struct measure
             .count = 1, .local = pool->backends.local, .via = pool->backends.via};
         one.addresses[0] = pool->backends.addresses[i];
         one.entries[0] = pool->backends.entries[i];
+        one.hosts[0] = pool->backends.hosts[i];
         if (!w->brief)
             printf("%s%s\n", i > 0 ? "\n" : "", one.addresses[0].text);
         enum visit_result result = visit(pool, &one, m, w);
@@ -82,34 +86,62 @@ static void prepare_streams(void)
         (void)close(STDIN_FILENO);
 }
 
+static bool no_answer(const char *why)
+{
+    printf("NO ANSWER: %s\n", why);
+    return false;
+}
+
+static bool has_any(const struct backends *b)
+{
+    return b->count > 0 || no_answer("there is no address of this kind (-4, -6)");
+}
+
+/* What the resolver is to find out, it finds out meanwhile. */
+static bool find_way(struct pool *p, int family)
+{
+    char why[300] = "";
+    if (p->routes == NULL)
+        return true;
+    switch (
+        waypoint_take(p, wire_deadline((unsigned)p->service->timeout_connect), why, sizeof why)) {
+    case WAY_FOUND:
+        keep_family(&p->backends, family);
+        return has_any(&p->backends);
+    case WAY_NULL_MX:
+        return no_answer("the domain takes no mail (null MX)");
+    case WAY_NONE:
+        break;
+    }
+    return no_answer(why);
+}
+
 static int go(struct generation *g, const struct probe_command *w)
 {
     struct pool *p = &g->pools[0];
+    prepare_streams();
+    resolver_keep(g); /* ends when this process does */
     const struct oneshot kept = {.fd = -1,
                                  .report_fd = -1,
                                  .stop_fd = g->keys->stop_fds[1],
                                  .spawner_stop_fd = -1,
+                                 .resolver_stop_fd = g->resolver.stop_fd,
                                  .cancel_fd = -1};
     struct measure *m = measures_create(p->service, p->destinations);
-    prepare_streams();
     worker_enter_jail(p, &g->jail, &kept);
+    if (!find_way(p, w->family))
+        return VISIT_NO_ANSWER;
     enum visit_result result = w->all ? visit_all(p, m, w) : visit(p, &p->backends, m, w);
     measures_destroy(m, p->destinations->count);
     return (int)result;
 }
 
-/* The probe has no resolver: what it would find out at once is not what a session knows. */
+/* Whether anything is left to the resolver. */
 static bool asks_for_resolver(const struct service *s)
 {
-    for (size_t i = 0; i < s->connect.count; i++) {
-        if (!nexthop_is_watched(s, i))
-            continue;
-        fprintf(stderr,
-                "ehlock probe: where %s leads is a matter of the resolver (mx:DOMAIN, delay = yes, "
-                "DANE), which is not asked here: name a host, and a level up to secure\n",
-                s->connect.items[i].text);
-        return true;
-    }
+    for (size_t i = 0; i < s->connect.count; i++)
+        if (nexthop_is_watched(s, i))
+            return true;
     return false;
 }
 
@@ -118,15 +150,11 @@ static bool find_addresses(const struct config *c, int family)
 {
     static struct backends b; /* large */
     char error[300];
-    if (!backends_resolve(&b, c, c->only, error, sizeof error)) {
-        printf("NO ANSWER: %s\n", error);
-        return false;
-    }
+    if (!backends_resolve(&b, c, c->only, error, sizeof error))
+        return no_answer(error);
     keep_family(&b, family);
     backends_finish(&b);
-    if (b.count == 0)
-        printf("NO ANSWER: there is no address of this kind (-4, -6)\n");
-    return b.count > 0;
+    return asks_for_resolver(c->only) || has_any(&b);
 }
 
 /* Takes the configuration. */
@@ -164,8 +192,6 @@ int probe_run(int argc, char **argv)
     struct config *c = memory_alloc(sizeof *c);
     config_init(c);
     status = probe_command_configure(c, &w);
-    if (status == 0 && asks_for_resolver(c->only))
-        status = EX_USAGE;
     if (status == 0 && !find_addresses(c, w.family))
         status = VISIT_NO_ANSWER;
     if (status == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "proxy/probe_report.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -95,12 +96,48 @@ static void report_checks(FILE *out, const struct examination *e, const struct m
     }
 }
 
-static void report_levels(FILE *out, const struct examination *e)
+/* What DNS says of the host, which is only asked where that counts. */
+static void report_records(FILE *out, const struct upstream *u)
 {
+    struct dane_record records[ROUTE_RECORDS];
+    size_t usable;
+    if (u->host == NULL || !server_level_is_dane(u->to->demand->level))
+        return;
+    if (u->host->dane != HOST_DANE_FOUND) {
+        fputs("\nTLSA: none: ", out);
+        put(out, u->host->why);
+        putc('\n', out);
+        return;
+    }
+    size_t n = route_records(u->host, records, &usable);
+    fprintf(out, "\nTLSA: %zu record%s for ", n, n == 1 ? "" : "s");
+    put(out, u->host->base);
+    fprintf(out, ", %zu can be used%s\n", usable,
+            u->level != LEVEL_DANE_ONLY      ? ""
+            : u->verdict.cause == VERDICT_OK ? ", and one fits"
+                                             : ", and none fits");
+}
+
+/* Without records that can be used DANE asks for TLS, or for nothing (RFC 7672 §2.2). */
+static bool satisfies_dane(const struct upstream *u, enum server_level level)
+{
+    if (u->host == NULL || !server_level_is_dane(u->to->demand->level))
+        return false;
+    if (u->level == LEVEL_DANE_ONLY)
+        return u->judged && u->verdict.cause == VERDICT_OK;
+    return level == LEVEL_DANE;
+}
+
+static void report_levels(FILE *out, const struct examination *e, const struct upstream *u)
+{
+    static const enum server_level dane[] = {LEVEL_DANE, LEVEL_DANE_ONLY};
     fputs("\nlevels that it satisfies:", out);
     for (enum server_level l = LEVEL_NONE; l <= LEVEL_SECURE; l++)
         if (measure_satisfies(e, l))
             fprintf(out, " %s", server_level_word(l));
+    for (size_t i = 0; i < 2; i++)
+        if (satisfies_dane(u, dane[i]))
+            fprintf(out, " %s", server_level_word(dane[i]));
     putc('\n', out);
 }
 
@@ -112,7 +149,8 @@ void probe_report_details(FILE *out, const struct visit *v, const struct measure
     report_tls(out, v->upstream.tls);
     report_certificates(out, v->upstream.tls);
     report_checks(out, &e, &m[v->to - v->pool->destinations->items]);
-    report_levels(out, &e);
+    report_records(out, &v->upstream);
+    report_levels(out, &e, &v->upstream);
 }
 
 /* ---- the one line ---- */

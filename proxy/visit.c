@@ -10,6 +10,7 @@
 #include "proxy/child.h"
 #include "proxy/identity.h"
 #include "proxy/transport.h"
+#include "proxy/waypoint.h"
 
 enum { WORDS_SECONDS = 10 }; /* for what is put into a socket of our own, or into an empty one */
 
@@ -113,7 +114,7 @@ static bool reach_server(struct visit *v, unsigned first)
     size_t n = (size_t)(v->address - v->backends->addresses);
     wire_init(&v->backend, &t, -1);
     v->to = &v->pool->destinations->items[v->backends->entries[n]];
-    upstream_set(&v->upstream, v->to, NULL, &v->policy);
+    upstream_set(&v->upstream, v->to, waypoint_host_in(v->pool, v->backends, n), &v->policy);
     upstream_set_memory(&v->upstream, v->pool->memory, v->pool->service->name);
     if (!introduce_ourselves(v))
         return false;

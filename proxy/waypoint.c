@@ -184,13 +184,18 @@ enum way waypoint_take(struct pool *pool, int64_t deadline, char *reason, size_t
     return t.null_mx ? WAY_NULL_MX : WAY_NONE;
 }
 
-const struct route_host *waypoint_host(const struct pool *pool, size_t i)
+const struct route_host *waypoint_host_in(const struct pool *pool, const struct backends *b,
+                                          size_t i)
 {
-    const struct backends *b = &pool->backends;
     size_t n = 0;
     if (pool->known == NULL || b->hosts[i] == 0)
         return NULL;
     for (size_t k = 0; k < b->entries[i]; k++)
         n += nexthop_is_watched(pool->service, k);
     return &pool->known[n].hosts[b->hosts[i] - 1];
+}
+
+const struct route_host *waypoint_host(const struct pool *pool, size_t i)
+{
+    return waypoint_host_in(pool, &pool->backends, i);
 }

@@ -26,5 +26,8 @@ enum way waypoint_take(struct pool *pool, int64_t deadline, char *reason, size_t
 /* The host that address number `i` of pool->backends is of; NULL: of none that was looked up. It is
  * good until the next waypoint_take. */
 const struct route_host *waypoint_host(const struct pool *pool, size_t i);
+/* The same for a selection of them. */
+const struct route_host *waypoint_host_in(const struct pool *pool, const struct backends *b,
+                                          size_t i);
 
 #endif

@@ -2,6 +2,7 @@
 """DANE, MX and names that change, by a DNS that is signed with a key of ours (tests/lib/zones.py)."""
 
 import os
+import re
 import signal
 
 import ehlock
@@ -142,6 +143,27 @@ def test_dane(field, name, level):
         assert sessions == []       # nobody was connected to
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", CASES)
+def test_probe_comes_to_the_same_end(field, name, level):
+    done = ehlock.run("probe", "--config", field.proxy.config, "--service", f"{name}.{level}")
+    word, tlsa_word = CASES[name][4 + LEVELS.index(level)], CASES[name][6]
+    last = done.stdout.splitlines()[-1]
+    if word is None:
+        assert done.returncode == 0 and last.startswith("met: "), done.stdout + done.stderr
+        if tlsa_word == "used":
+            assert re.search(r"^TLSA: 1 record for \S+\.lab, 1 can be used, and one fits$", done.stdout,
+                             re.M)
+            assert re.search(r"^levels that it satisfies: .* dane dane-only$", done.stdout, re.M)
+        elif name != "none-and-stripped":
+            assert re.search(r"^levels that it satisfies: .* dane$", done.stdout, re.M), done.stdout
+    else:
+        unknown = word in ("dnssec-invalid", "dane-required")
+        assert done.returncode == (2 if unknown else 1), done.stdout + done.stderr
+        assert word in last and last.startswith("NO ANSWER: " if unknown else "NOT MET: ")
+        assert " dane" not in done.stdout.partition("levels that")[2].splitlines()[:1]
+
+
 def test_what_is_asked_for_and_logged(field):
     for name in ("ee-self-signed", "ee-whole-certificate", "alias", "none", "ta"):
         assert try_message(("127.0.0.1", field.ports[name, "dane"])).code == 220
@@ -219,6 +241,10 @@ def test_records_that_change_are_heeded(zones, dial, leaves):
         wait_until(lambda: "tlsa-invalid" in try_message(proxy.address).text, "the DNS again")
 
 
+def no_resolver_is_left():
+    return not [p for p in ehlock.processes().values() if "ehlock: resolver" in p[1] and p[0] == 1]
+
+
 def test_session_of_a_single_process(zones, tmp_path, leaves):
     with TlsServer(leaves["lonely"]) as server:
         port = server.address[1]
@@ -229,10 +255,18 @@ def test_session_of_a_single_process(zones, tmp_path, leaves):
             tlsLevel="dane-only"))
         with Starter("tcpserver", tmp_path, config) as starter:
             assert try_message(starter.address).code == 220
-        assert len(server.ended().messages) == 1
-        wait_until(lambda: not [p for p in ehlock.processes().values()
-                                if "ehlock: resolver" in p[1] and p[0] == 1],
-                   "the resolver ends with the session")
+            assert len(server.ended().messages) == 1
+            wait_until(no_resolver_is_left, "the resolver ends with the session")
+
+
+def test_single_process_that_finds_nothing_leaves_nothing(zones, tmp_path):
+    config = tmp_path / "one.conf"
+    config.write_text(global_part(**dns_globals(zones("other.lab. A 127.0.0.1"))) + section(
+        "out", client=True, protocol="smtp", accept="127.0.0.1:1", connect="mx.lab:25",
+        tlsLevel="dane-only"))
+    with Starter("tcpserver", tmp_path, config) as starter:
+        assert "mx.lab has no address" in try_message(starter.address).text
+        wait_until(no_resolver_is_left, "the resolver ends with the session")
 
 
 # -- MX
@@ -373,14 +407,42 @@ def test_check_tells(tmp_path, options, sentence):
     assert done.returncode == 78 and sentence in done.stderr, done
 
 
-@pytest.mark.parametrize("words", [["--level", "dane", "mx.example.org"],
-                                   ["--config", "FILE", "--service", "out"]])
-def test_probe_says_that_it_has_no_resolver(tmp_path, words):
+def probe_of(dns, tmp_path, *args, **options):
     config = tmp_path / "probe.conf"
-    config.write_text(section("out", client=True, protocol="smtp", accept="127.0.0.1:1",
-                              connect="mx:example.org", tlsLevel="may"))
-    done = ehlock.run("probe", *[config if word == "FILE" else word for word in words])
-    assert done.returncode == 64 and "a matter of the resolver" in done.stderr, done
+    config.write_text(global_part(**dns_globals(dns)) + section(
+        "out", client=True, protocol="smtp", accept="127.0.0.1:1", **options))
+    done = ehlock.run("probe", "--config", config, "--service", "out", *args)
+    wait_until(no_resolver_is_left, "the resolver ends with the probe")
+    return done
+
+
+def test_probe_of_a_domain(zones, tmp_path, leaves):
+    port = net.free_port()
+    with TlsServer(leaves["lonely"], address=("127.0.0.3", port)), \
+            TlsServer(leaves["expired"], address=("127.0.0.4", port)):
+        dns = zones("domain.lab. MX 10 one.lab.", "domain.lab. MX 20 two.lab.",
+                    "one.lab. A 127.0.0.3", "two.lab. A 127.0.0.4",
+                    *tlsa("one.lab.", port, tlsa_of(leaves["lonely"])),
+                    *tlsa("two.lab.", port, tlsa_of(leaves["lonely"])))
+        options = {"connect": f"mx:domain.lab:{port}", "tlsLevel": "dane"}
+        done = probe_of(dns, tmp_path, **options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "TLSA: 1 record for one.lab, 1 can be used, and one fits" in done.stdout
+        done = probe_of(dns, tmp_path, "--all", **options)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "TLSA: 1 record for two.lab, 1 can be used, and none fits" in done.stdout
+        assert "tlsa-invalid" in done.stdout.splitlines()[-1]
+        done = probe_of(dns, tmp_path, "-6", **options)
+        assert done.returncode == 2 and "there is no address of this kind" in done.stdout
+
+
+@pytest.mark.parametrize("records, text", [
+    (["domain.lab. MX 0 ."], "the domain takes no mail (null MX)"),
+    (["other.lab. A 127.0.0.1"], "there is no domain domain.lab"),
+    (["domain.lab. MX 10 mx.lab."], "mx.lab has no address")])
+def test_probe_of_a_domain_that_takes_no_mail(zones, tmp_path, records, text):
+    done = probe_of(zones(*records), tmp_path, connect="mx:domain.lab", tlsLevel="may")
+    assert done.returncode == 2 and done.stdout.startswith(f"NO ANSWER: {text}"), done
 
 
 def test_check_looks_nothing_up_that_is_watched(tmp_path):
