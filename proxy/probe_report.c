@@ -128,12 +128,30 @@ static bool satisfies_dane(const struct upstream *u, enum server_level level)
     return level == LEVEL_DANE;
 }
 
+/* By the key that it has shown first, which is no pin that anybody has written down. */
+static bool is_known(const struct upstream *u)
+{
+    return u->to->demand->first_use && u->judged && u->verdict.cause == VERDICT_OK;
+}
+
+static bool satisfies(const struct examination *e, const struct upstream *u,
+                      enum server_level level)
+{
+    return measure_satisfies(e, level) || (level == LEVEL_FINGERPRINT && is_known(u));
+}
+
+static enum server_level highest_level(const struct examination *e, const struct upstream *u)
+{
+    enum server_level level = measure_level(e);
+    return level < LEVEL_FINGERPRINT && is_known(u) ? LEVEL_FINGERPRINT : level;
+}
+
 static void report_levels(FILE *out, const struct examination *e, const struct upstream *u)
 {
     static const enum server_level dane[] = {LEVEL_DANE, LEVEL_DANE_ONLY};
     fputs("\nlevels that it satisfies:", out);
     for (enum server_level l = LEVEL_NONE; l <= LEVEL_SECURE; l++)
-        if (measure_satisfies(e, l))
+        if (satisfies(e, u, l))
             fprintf(out, " %s", server_level_word(l));
     for (size_t i = 0; i < 2; i++)
         if (satisfies_dane(u, dane[i]))
@@ -171,7 +189,7 @@ static void put_tls(FILE *out, const struct visit *v, const struct examination *
     struct tls_info i;
     tls_get_info(v->upstream.tls, &i);
     fprintf(out, ", %s, %s, highest level %s, %s %s", i.version, i.cipher,
-            server_level_word(measure_level(e)),
+            server_level_word(highest_level(e, &v->upstream)),
             e->state[EXAMINED_VALIDITY] == EXAMINED_PASSES ? "valid" : "but",
             e->why[EXAMINED_VALIDITY]);
 }

@@ -469,9 +469,12 @@ def test_probe_tells_what_would_come_of_it_and_remembers_nothing(place, pki):
     it.wait_written(pki.lonely)
     done = probe()
     assert done.returncode == 0 and "no key has been seen" not in done.stdout, done.stdout
+    assert "levels that it satisfies: none may encrypt fingerprint\n" in done.stdout
+    assert "highest level fingerprint" in done.stdout
     it.show(pki.ecdsa)
     done = probe()
     assert done.returncode == 1 and "key is not the one seen first" in done.stdout, done.stdout
+    assert "highest level fingerprint" not in done.stdout
 
 
 # -- who can say it
