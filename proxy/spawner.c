@@ -307,10 +307,17 @@ static void signal_program(const struct running *r, int signal)
         (void)kill(r->pid, signal);
 }
 
+/* Everything is to end, and soon. Who is patient may hear of that and of the end of a session in
+ * any order: both come with the end of one process. */
+static bool is_in_a_hurry(const struct spawner *s)
+{
+    return s->stop_fd < 0 && !s->patient;
+}
+
 static void session_over(const struct spawner *s, struct running *r)
 {
     int64_t wait = (int64_t)r->service->end_seconds * 1000;
-    if (s->stop_fd < 0 || wait < STOP_TERM_MS)
+    if (is_in_a_hurry(s) || wait < STOP_TERM_MS)
         wait = STOP_TERM_MS;
     close(r->line_fd);
     r->line_fd = -1;
@@ -324,7 +331,7 @@ static void press(const struct spawner *s, struct running *r)
     case PHASE_OVER:
         signal_program(r, SIGTERM);
         r->phase = PHASE_TOLD;
-        r->due = wire_now() + (s->stop_fd < 0 ? STOP_KILL_MS : KILL_MS);
+        r->due = wire_now() + (is_in_a_hurry(s) ? STOP_KILL_MS : KILL_MS);
         return;
     case PHASE_TOLD:
         signal_program(r, SIGKILL);

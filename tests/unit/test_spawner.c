@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proxy/backend.h"
@@ -28,6 +29,8 @@ struct act {
     const char *path, *words; /* one of them */
     enum program_purpose purpose;
     size_t limit;
+    unsigned end_seconds;
+    bool patient;
 };
 
 static void serve(const struct act *act, int request_fd, int stop_fd)
@@ -41,9 +44,12 @@ static void serve(const struct act *act, int request_fd, int stop_fd)
         _exit(1);
     const struct program program = {
         .path = arguments_first(&arguments), .arguments = &arguments, .purpose = act->purpose};
-    const struct spawner_service service = {
-        .name = "test", .program = &program, .request_fd = request_fd, .limit = act->limit};
-    spawner_serve(&service, 1, stop_fd, false);
+    const struct spawner_service service = {.name = "test",
+                                            .program = &program,
+                                            .request_fd = request_fd,
+                                            .limit = act->limit,
+                                            .end_seconds = act->end_seconds};
+    spawner_serve(&service, 1, stop_fd, act->patient);
     arguments_finish(&arguments);
 }
 
@@ -271,6 +277,35 @@ static void test_program_that_is_not_there_is_told(void **state)
     strike_stage(&g);
 }
 
+/* A single session ends with its process, and so do the two things that say it: whichever is heard
+ * first, the program has its time. */
+static void test_patience(void **state)
+{
+    const struct backends b = {.program = true, .count = 1};
+    const struct timespec some = {.tv_nsec = 200000000};
+    char file[] = "/tmp/ehlock-patience-XXXXXX", words[200], error[200] = "";
+    struct session_facts facts;
+    struct stage g;
+    int line_fd;
+    (void)state;
+    set_facts(&facts);
+    close(mkstemp(file));
+    unlink(file);
+    snprintf(words, sizeof words, "/bin/sh -c \"cat; sleep 2; touch %s\"", file);
+    const struct act act = {.words = words, .limit = 1, .end_seconds = 10, .patient = true};
+    raise_stage_for(&g, &act);
+    int fd =
+        backends_start_program(&b, g.request_fd, &facts, 20, -1, &line_fd, error, sizeof error);
+    assert_true(fd >= 0);
+    close(g.stop_fd);
+    nanosleep(&some, NULL);
+    close(fd);
+    close(line_fd);
+    g.stop_fd = open("/dev/null", O_RDONLY);
+    strike_stage(&g);
+    assert_int_equal(unlink(file), 0);
+}
+
 /* At the limit a request waits for another program's end. */
 static void test_limit(void **state)
 {
@@ -393,6 +428,7 @@ int main(void)
     UNIT_ADD_TABLE(&u, test_message, message_cases);
     unit_add(&u, "program that is not there is told", test_program_that_is_not_there_is_told, NULL);
     unit_add(&u, "at the limit a request waits", test_limit, NULL);
+    unit_add(&u, "patience", test_patience, NULL);
     unit_add(&u, "no spawner", test_no_spawner, NULL);
     UNIT_ADD_TABLE(&u, test_token, token_cases);
     unit_add(&u, "token is not waited for", test_token_is_not_waited_for, NULL);
