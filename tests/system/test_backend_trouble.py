@@ -2,6 +2,7 @@
 """Whatever the backend does, the client gets an SMTP answer and an orderly end, never a reset."""
 
 import socket
+import threading
 import time
 
 import net
@@ -390,17 +391,22 @@ def test_refusal_in_the_middle_of_the_message_reaches_the_client(wrap, pki, how)
 
 def test_success_said_before_the_end_of_the_message_is_not_believed(wrap, pki):
     """A backend that says 250 and closes in the middle has not got the message."""
+    closed = threading.Event()
+
     def scene(peer):
         dialogue_until("DATA", peer)
         peer.send(b"354 go\r\n")
         peer.read_exactly(1000)
         peer.send(b"250 got it\r\n")
         peer.close()
+        closed.set()
 
     with ScriptedBackend(scene) as backend:
         proxy = wrap(backend)
         with client_until("DATA", proxy.address, context(pki)) as client:
             assert client.read_reply().code == 354
+            client.send(b"x" * 9998 + b"\r\n")
+            assert closed.wait(net.DEADLINE)    # else it might all be sent before that is said
             for _ in range(300):
                 client.send(b"x" * 9998 + b"\r\n")
             client.send(b".\r\n")

@@ -72,7 +72,7 @@ class Clients:
 def kill_looking(pid, port):
     """kill -9, but first see which client the process holds, while it stands still."""
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: procfs.is_gone(pid) or procfs.stat_of(pid)[0] in "tT", "it stands still")
+    wait_until(lambda: (procfs.stat_of(pid) or "Z")[0] in "tTZ", "it stands still")
     held = procfs.peers(pid, port)
     os.kill(pid, signal.SIGKILL)
     return held
