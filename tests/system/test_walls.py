@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 
+import audit
 import ehlock
 import net
 import pytest
@@ -118,6 +119,16 @@ def test_worker_reaches_no_port_but_its_backends(hostile, backend):
     with net.listen(("127.0.0.1", 0)) as other:
         assert attack(proxy, "connect", other.getsockname()[1]) == "EACCES"
     assert attack(proxy, "connect", backend.address[1]) == "succeeded"
+
+
+def test_connection_that_is_refused_is_in_the_audit_log(hostile):
+    """Of the kernel: it is Landlock that refuses it. Where the kernel cannot log it, nobody can."""
+    if audit.why_impossible():
+        return
+    with net.listen(("127.0.0.1", 0)) as other, audit.AuditLog() as log:
+        port = other.getsockname()[1]
+        assert attack(hostile(), "connect", port) == "EACCES"
+        assert log.has(f"blockers=net.connect_tcp daddr=127.0.0.1 dest={port}")
 
 
 def test_worker_with_a_proxy_reaches_that_and_no_backend(hostile, backend):
