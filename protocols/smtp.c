@@ -387,7 +387,7 @@ static enum dialogue_end handle(struct smtp *s, const struct line *line)
 static enum dialogue_end next_command(struct smtp *s)
 {
     struct line line;
-    int64_t deadline = smtp_client_deadline(s);
+    int64_t deadline = dialogue_client_deadline(s->d, s->decided);
     s->d->step = "waiting for a command";
     enum dialogue_end end = smtp_wait_for_client(s, deadline);
     if (end != DIALOGUE_GO_ON)

@@ -26,15 +26,15 @@ bool smtp_auth_hidden(const struct smtp *s)
 static enum dialogue_end answer_challenge(struct smtp *s, bool *cancelled)
 {
     struct line line;
-    enum wire_status status =
-        wire_getline(s->d->client, s->d->policy->max_command, smtp_client_deadline(s), &line);
+    enum wire_status status = wire_getline(s->d->client, s->d->policy->max_command,
+                                           dialogue_client_deadline(s->d, s->decided), &line);
     if (status == WIRE_OK && dialogue_ends_clearly(s->d, &line))
         return smtp_forward(s, &line);
     if (status != WIRE_OK && status != WIRE_TOOLONG)
         return smtp_lost_client(s, status);
     *cancelled = true;
     if (status == WIRE_TOOLONG) {
-        status = wire_skip_line(s->d->client, SKIP_MAX, smtp_client_deadline(s));
+        status = wire_skip_line(s->d->client, SKIP_MAX, dialogue_client_deadline(s->d, s->decided));
         if (status != WIRE_OK)
             return smtp_lost_client(s, status);
     }

@@ -5,14 +5,9 @@
 #include "protocols/smtp_exchange.h"
 #include "protocols/smtp_say.h"
 
-int64_t smtp_client_deadline(const struct smtp *s)
-{
-    return dialogue_client_deadline(s->d, s->decided);
-}
-
 enum dialogue_end smtp_flush_client(struct smtp *s)
 {
-    enum wire_status status = wire_flush(s->d->client, smtp_client_deadline(s));
+    enum wire_status status = wire_flush(s->d->client, dialogue_client_deadline(s->d, s->decided));
     return status == WIRE_OK ? DIALOGUE_GO_ON : smtp_lost_client(s, status);
 }
 
@@ -41,7 +36,8 @@ enum dialogue_end smtp_wait_for_client(struct smtp *s, int64_t deadline)
 
 enum dialogue_end smtp_skip_long_line(struct smtp *s)
 {
-    enum wire_status status = wire_skip_line(s->d->client, SKIP_MAX, smtp_client_deadline(s));
+    enum wire_status status =
+        wire_skip_line(s->d->client, SKIP_MAX, dialogue_client_deadline(s->d, s->decided));
     if (status == WIRE_TOOLONG)
         return smtp_refuse_and_close(s, 421, "4.7.0", "Endless line");
     if (status != WIRE_OK)

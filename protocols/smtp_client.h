@@ -9,9 +9,6 @@
 
 #include "protocols/smtp_session.h"
 
-/* Until when the client may be silent. */
-int64_t smtp_client_deadline(const struct smtp *s);
-
 /* Sends what waits for the client. */
 enum dialogue_end smtp_flush_client(struct smtp *s);
 

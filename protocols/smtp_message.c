@@ -48,7 +48,8 @@ static enum dialogue_end more_body(struct smtp *s, struct body *b)
         return smtp_lost_backend(s, b->why);
     /* Replies of a pipelined group must not be held back: the client may wait for those to MAIL and
      * RCPT before it sends the octets of its chunk (RFC 2920 §3.2). */
-    int64_t deadline = smtp_client_deadline(s); /* a chunk may be one that will be refused */
+    int64_t deadline =
+        dialogue_client_deadline(s->d, s->decided); /* a chunk may be one that will be refused */
     enum wire_status status = wire_flush(s->d->client, deadline);
     if (status == WIRE_OK)
         status = wire_fill(s->d->client, deadline);

@@ -40,7 +40,7 @@ static struct policy policy_of(const struct config *c, const struct service *s)
                            .busy_seconds = (unsigned)s->timeout_busy};
 }
 
-size_t pool_most_workers(const struct pool *p)
+static size_t most_workers(const struct pool *p)
 {
     return (size_t)p->service->max_connections + (size_t)p->service->spare_workers;
 }
@@ -100,7 +100,7 @@ static bool check_transparent(const struct generation *g, const struct pool *p, 
 static bool make_counters(struct pool *p)
 {
     const struct service *s = p->service;
-    p->n_slots = pool_most_workers(p);
+    p->n_slots = most_workers(p);
     p->stats = stats_create(p->n_slots);
     p->ledger = ledger_create(p->n_slots);
     if (s->connections_rate.count > 0)
@@ -124,7 +124,6 @@ static bool make_pool(struct generation *g, const struct service *s, char *error
                        .memory = g->common->memory,
                        .notify_fd = g->common->notify_fd,
                        .cancel_fd = g->common->cancel_fd};
-    g->max_workers += pool_most_workers(p);
     if (!backends_resolve(&p->backends, g->config, s, error, size) ||
         !check_transparent(g, p, error, size))
         return false;
@@ -138,6 +137,7 @@ static bool make_pool(struct generation *g, const struct service *s, char *error
 static bool make_pools(struct generation *g, char *error, size_t size)
 {
     const struct config *c = g->config;
+    size_t n_slots = 0; /* of all pools together */
     g->pools = memory_alloc(c->n_services * sizeof *g->pools);
     for (size_t i = 0; i < c->n_services; i++)
         if (!service_is_bundle(&c->services[i]) &&
@@ -145,7 +145,9 @@ static bool make_pools(struct generation *g, char *error, size_t size)
             !make_pool(g, &c->services[i], error, size))
             return false;
     for (size_t i = 0; i < g->n_pools; i++)
-        g->pools[i].max_fds = SPARE_FDS + (unsigned)g->max_workers;
+        n_slots += g->pools[i].n_slots;
+    for (size_t i = 0; i < g->n_pools; i++)
+        g->pools[i].max_fds = SPARE_FDS + (unsigned)n_slots;
     return true;
 }
 

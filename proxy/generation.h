@@ -36,7 +36,6 @@ struct generation {
     struct walls keeper_walls;
     struct pool *pools;
     size_t n_pools;
-    size_t max_workers;  /* of all pools together */
     struct keyset *keys; /* those that new workers get */
     struct spawner_child spawner;
     struct resolver_child resolver;

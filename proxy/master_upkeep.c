@@ -203,7 +203,7 @@ void master_remember(struct master *m)
         m->epoch++;
         master_signal_outdated(m, false);
     }
-    if (master_has_memory(error, sizeof error)) /* or later */
+    if (m->tls_memory.dirty && master_has_memory(error, sizeof error)) /* or later */
         tls_memory_save(&m->tls_memory);
 }
 

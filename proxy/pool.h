@@ -59,7 +59,4 @@ struct pool {
     int64_t not_before;    /* no new workers until then */
 };
 
-/* How many workers there can be at a time. */
-size_t pool_most_workers(const struct pool *p);
-
 #endif

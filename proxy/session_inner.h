@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocols/dialogue.h"
 #include "protocols/protocol.h"
 #include "proxy/clientcert.h"
 #include "proxy/identity.h"
@@ -17,11 +18,7 @@
 #include "proxy/turns.h"
 #include "proxy/upstream.h"
 
-enum {
-    GOODBYE_SECONDS = 10, /* for the last bytes to a client */
-    HEADER_SECONDS = 10,  /* for a balancer to say who the client is, and for us */
-    SORRY_MAX = 200,      /* bytes of a reason that is told to a client */
-};
+enum { HEADER_SECONDS = 10 }; /* for a balancer to say who the client is, and for us */
 
 struct session {
     struct pool *pool;

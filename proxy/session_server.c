@@ -267,14 +267,14 @@ static bool find_original(struct session *s)
 {
     struct dialogue *d = &s->dialogue;
     const struct pool *p = s->pool;
-    char text[SORRY_MAX + 1];
+    char text[LAST_WORD_MAX + 1];
     if (!p->backends.redirected ||
         (original_find(s->client_fd, &s->server, &p->backends, &p->listeners, &s->original,
                        d->reason, sizeof d->reason) &&
          !is_our_own(s)))
         return true;
     s->end = DIALOGUE_REFUSED;
-    snprintf(text, sizeof text, "%.*s", SORRY_MAX, d->reason);
+    dialogue_sentence(d, text);
     session_tell_sorry(s, text);
     return false;
 }
@@ -286,7 +286,7 @@ static bool find_way(struct session *s)
                                            .enhanced = "5.1.10",
                                            .text = "The domain does not accept mail (null MX)",
                                            .reason = "null MX: the domain does not accept mail"};
-    char text[SORRY_MAX + 1], reason[sizeof s->dialogue.reason];
+    char text[LAST_WORD_MAX + 1], reason[sizeof s->dialogue.reason];
     int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_connect);
     s->dialogue.step = "finding out where the backend is";
     switch (waypoint_take(s->pool, deadline, reason, sizeof reason)) {
@@ -299,7 +299,7 @@ static bool find_way(struct session *s)
         break;
     }
     session_finish_with(s, DIALOGUE_LOST, "%s", reason);
-    snprintf(text, sizeof text, "%.*s", SORRY_MAX, reason);
+    dialogue_sentence(&s->dialogue, text);
     session_tell_sorry(s, text);
     return false;
 }
@@ -464,11 +464,11 @@ static bool dialogue_next_backend(struct dialogue *d)
 bool session_secure_at_once(struct session *s)
 {
     struct dialogue *d = &s->dialogue;
-    char text[SORRY_MAX + 1];
+    char text[LAST_WORD_MAX + 1];
     if (is_secured_at_once(s) || dialogue_next_backend(d))
         return true;
     s->end = d->server_tls_active ? DIALOGUE_REFUSED : DIALOGUE_LOST;
-    snprintf(text, sizeof text, "%.*s", SORRY_MAX, d->reason);
+    dialogue_sentence(d, text);
     session_tell_sorry(s, text);
     return false;
 }
