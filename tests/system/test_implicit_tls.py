@@ -161,13 +161,13 @@ def test_auto_waits_so_long_and_no_longer_for_a_client_that_says_nothing(wrap, b
 
 
 def test_auto_takes_a_tls_client_that_starts_within_the_wait(wrap, backend, pki):
-    proxy = wrap(backend, implicitTls="auto", implicitTlsWait=1500)
+    proxy = wrap(backend, implicitTls="auto", implicitTlsWait=5000)
     with Client(proxy.address, greet=False) as client:
         time.sleep(0.5)
         start = time.monotonic()
         client.handshake(context(pki))
         assert client.read_reply().code == 220
-        assert time.monotonic() - start < 0.8, "waited on after the first byte"
+        assert time.monotonic() - start < 3, "waited on after the first byte"
         client.quit()
 
 

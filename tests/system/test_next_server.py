@@ -123,7 +123,7 @@ def test_all_are_silent_and_the_time_is_that_of_one(dial, pki):
         with Client(proxy.address) as client:
             assert client.greeting.code == 421
         summary = proxy.summary()
-        assert 2.5 <= float(summary["seconds"]) < 4.5
+        assert 2.5 <= float(summary["seconds"]) < 7     # not 9
         assert [len(server.sessions) for server in (one, two, three)] == [1, 1, 1]
     assert summary["backend"] == text_of(three.address)
 
@@ -248,9 +248,9 @@ def test_falling_back_has_its_time_and_leaves_some(dial, pki):
 
     with ScriptedBackend(scene) as one, TlsServer(pki.ecdsa) as two:
         proxy = dial([one, two], tlsLevel="may", fallBack=True, CAfile=None, checkHost=None,
-                     TIMEOUTpretls=4)
+                     TIMEOUTpretls=8)
         assert try_message(proxy.address).code == 220
-        assert 3 <= float(proxy.summary()["seconds"]) < 4
+        assert 6 <= float(proxy.summary()["seconds"]) < 8
         assert len(one.sessions) == 2 and two.ended().tls and len(two.messages) == 1
 
 
