@@ -287,6 +287,7 @@ class Sendmail(Mta):
 class OpenSmtpd(Mta):
     name = "opensmtpd"
     pipelining = False
+    env = None
     packages = ["opensmtpd"]
     maildir = f"/home/{USER}/Maildir"
     trace = ("return-path", "delivered-to", "received")
@@ -299,7 +300,7 @@ class OpenSmtpd(Mta):
 
     def start(self):
         self.root.write("/srv/smtpd.conf", text(self.CONF, PORT=self.port, HOST=HOST, USER=USER))
-        daemon = self.root.spawn("smtpd", "-d", "-f", "/srv/smtpd.conf")
+        daemon = self.root.spawn("smtpd", "-d", "-f", "/srv/smtpd.conf", env=self.env)
         wait_listening(self.address, daemon)
 
 
