@@ -434,6 +434,19 @@ static bool has_wanted_name(struct judgement *j)
     return false;
 }
 
+/* A certificate with a common name and nothing else would seem to have the very name that it lacks.
+ */
+static void describe_what_it_is_for(struct gnutls_x509_crt_int *crt, char *out, size_t size)
+{
+    char name[DESCRIBE_MAX];
+    describe_alt_names(crt, out, size);
+    if (describe_alt_name(crt, 0, name, sizeof name))
+        return;
+    describe_common_name(crt, name, sizeof name);
+    if (strcmp(name, "-") != 0)
+        snprintf(out, size, "no name (its common name, %.200s, does not count)", name);
+}
+
 bool judgement_check_names(struct judgement *j)
 {
     const struct verify_rules *r = j->rules;
@@ -445,7 +458,7 @@ bool judgement_check_names(struct judgement *j)
     size_t n = r->n_hosts + r->n_emails + r->n_addresses;
     if (first == NULL || has_wanted_name(j))
         return true;
-    describe_alt_names(j->path[0], has, sizeof has);
+    describe_what_it_is_for(j->path[0], has, sizeof has);
     describe_text(wanted, sizeof wanted, first, strlen(first));
     enum verdict_cause cause = r->n_hosts > 0    ? VERDICT_NAME_MISMATCH
                                : r->n_emails > 0 ? VERDICT_EMAIL_MISMATCH

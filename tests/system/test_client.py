@@ -156,6 +156,63 @@ def test_verified_name_is_in_the_log(field):
     assert summary["offered"] == "yes" and summary["server_tls"].startswith("TLS1.3")
 
 
+# -- sentences
+
+def flaws(pki):
+    """Leaf, options and sentence of each defect that a server's certificate can be made with here;
+    tests/unit/test_verify.c has all others."""
+    def issue(stem, *names, **more):
+        return pki.issue(f"flaw-{stem}", list(names or (NAME,)), **more)
+
+    orphan, unasked = issue("orphan", chained=True), issue("client", usage="clientAuth")
+    orphan.cert.write_bytes(orphan.cert.read_bytes().split(b"-----END CERTIFICATE-----\n")[0] +
+                            b"-----END CERTIFICATE-----\n")
+    by_leaf, revoked = issue("by-leaf", issuer=(pki.ecdsa.cert, pki.ecdsa.key)), issue("revoked")
+    by_leaf.cert.write_bytes(by_leaf.cert.read_bytes() + pki.ecdsa.cert.read_bytes())
+    return {
+        "expired": (pki.expired, {}, f"the certificate of {NAME} expired on 2020-02-01 00:00:00 UTC"),
+        "of-another": (pki.second, {}, f"the certificate is for mail.example.net and not for {NAME}"),
+        "of-another-address": (pki.second, {"checkHost": None, "checkIP": "192.0.2.1"},
+                               "the certificate is for mail.example.net and not for 192.0.2.1"),
+        "without-alternatives": (issue("plain", alternatives=False), {},
+                                 f"the certificate is for no name (its common name, {NAME}, does not "
+                                 f"count) and not for {NAME}"),
+        "foreign": (pki.foreign, {}, f"the certificate of {NAME} was issued by CN=Foreign Authority, who "
+                                     "is neither trusted nor among the certificates sent"),
+        "self-signed": (pki.lonely, {}, f"the certificate of {NAME} is self-signed"),
+        "without-intermediate": (orphan, {}, f"the certificate of {NAME} was issued by CN=Test "
+                                             "Intermediate, who is neither trusted"),
+        "for-clients": (unasked, {}, f"the certificate of {NAME} is not meant for a TLS server"),
+        "by-no-ca": (by_leaf, {}, f"the chain of the certificate of {NAME} has a certificate in it that "
+                                  "was signed by no CA"),
+        "revoked": (revoked, {"CRLfile": pki.crl("flaw", revoked)},
+                    f"the certificate of {NAME} has been revoked"),
+        "not-pinned": (pki.ecdsa, {"verifyPeer": pin_of(pki.second)},
+                       f"the certificate is none of those pinned: it is {pin_of(pki.ecdsa)}"),
+    }
+
+
+def test_every_defect_has_its_own_sentence_for_the_client_and_in_the_log(tmp_path, pki):
+    cases = flaws(pki)
+    servers = {name: TlsServer(leaf).start() for name, (leaf, _, _) in cases.items()}
+    ports = {name: net.free_port() for name in cases}
+    text = global_part(client=True, protocol="smtp", tlsLevel="secure", spareWorkers=1) + "".join(
+        section(name, accept=f"127.0.0.1:{ports[name]}", connect=text_of(servers[name].address),
+                **{"CAfile": pki.ca, "checkHost": NAME, **options})
+        for name, (_, options, _) in cases.items())
+    told = {}
+    with Ehlock(tmp_path, text) as proxy:
+        for number, (name, (_, _, sentence)) in enumerate(cases.items(), 1):
+            greeting = try_message(("127.0.0.1", ports[name]))
+            told[name] = proxy.summary(number)["reason"]
+            assert sentence in told[name], (name, told[name])
+            assert greeting.code == 421 and sentence in greeting.text, greeting
+    for server in servers.values():
+        assert not server.messages
+        server.stop()
+    assert len(set(told.values())) == len(cases)
+
+
 # -- one service at a time
 
 @pytest.fixture

@@ -189,7 +189,8 @@ static const struct row rows[] = {
      .leaf = MX,
      .chain = ALTERED,
      .want = VERDICT_BROKEN_SIGNATURE,
-     .want_word = TRUSTED_NOT},
+     .want_word = TRUSTED_NOT,
+     .want_text = "a signature in the chain of"},
     {.name = "altered-intermediate",
      .leaf = {.dns = {"mx.example.org"}, .no_key_ids = true},
      .chain = ALTERED_INTER,
@@ -247,12 +248,14 @@ static const struct row rows[] = {
      .leaf = MX,
      .issuer = BY_NO_CA,
      .want = VERDICT_NOT_A_CA,
-     .want_word = TRUSTED_NOT},
+     .want_word = TRUSTED_NOT,
+     .want_text = "was signed by no CA"},
     {.name = "path-too-long",
      .leaf = MX,
      .issuer = BY_SHORT_INTER,
      .want = VERDICT_CONSTRAINTS,
-     .want_word = TRUSTED_NOT},
+     .want_word = TRUSTED_NOT,
+     .want_text = "breaks the constraints"},
     {.name = "name-permitted", .leaf = MX, .issuer = BY_PERMITTED},
     {.name = "name-not-permitted",
      .leaf = {.dns = {"mx.example.net"}},
@@ -267,7 +270,8 @@ static const struct row rows[] = {
     {.name = "critical-extension-unknown",
      .leaf = {.dns = {"mx.example.org"}, .unknown_critical = true},
      .want = VERDICT_UNKNOWN_CRITICAL,
-     .want_word = TRUSTED_NOT},
+     .want_word = TRUSTED_NOT,
+     .want_text = "critical extension in it that is not known"},
 
     /* purpose */
     {.name = "server-purpose-for-a-server",
@@ -586,7 +590,8 @@ static const struct row rows[] = {
      .leaf = {.cn = "mx.example.org"},
      .hosts = {"mx.example.org"},
      .want = VERDICT_NAME_MISMATCH,
-     .want_word = MISMATCH},
+     .want_word = MISMATCH,
+     .want_text = "is for no name (its common name, mx.example.org, does not count) and not for"},
     {.name = "common-name-beside-a-dns-name",
      .leaf = {.cn = "mx.example.org", .dns = {"other.example.org"}},
      .hosts = {"mx.example.org"},
@@ -1174,9 +1179,29 @@ static void renewed_authority_is_found_beside_the_expired_one(void **state)
 static void every_cause_has_a_word(void **state)
 {
     (void)state;
-    for (int i = VERDICT_OK; i <= VERDICT_PIN_MISMATCH; i++) {
+    for (int i = VERDICT_OK; i <= VERDICT_KEY_UNKNOWN; i++) {
         assert_non_null(verdict_word((enum verdict_cause)i));
         assert_int_equal(verdict_result_word((enum verdict_cause)i)[0] == '\0', i == VERDICT_OK);
+        for (int j = VERDICT_OK; j < i; j++)
+            assert_string_not_equal(verdict_word((enum verdict_cause)i),
+                                    verdict_word((enum verdict_cause)j));
+    }
+}
+
+/* Of the table above; what is said of TLSA records and of known keys is in test_dane and
+ * test_firstuse. */
+static void every_cause_has_a_sentence_of_its_own(void **state)
+{
+    (void)state;
+    const struct row *telling[VERDICT_KEY_UNKNOWN + 1] = {NULL};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].want_text != NULL)
+            telling[rows[i].want] = &rows[i];
+    for (int i = VERDICT_OK + 1; i < VERDICT_TLSA_MISMATCH; i++) {
+        if (telling[i] == NULL)
+            fail_msg("no row has the sentence of %s", verdict_word((enum verdict_cause)i));
+        for (int j = VERDICT_OK + 1; j < i; j++)
+            assert_string_not_equal(telling[i]->want_text, telling[j]->want_text);
     }
 }
 
@@ -1214,6 +1239,8 @@ int main(void)
     unit_add(&u, "renewed_authority_is_found_beside_the_expired_one",
              renewed_authority_is_found_beside_the_expired_one, NULL);
     unit_add(&u, "every_cause_has_a_word", every_cause_has_a_word, NULL);
+    unit_add(&u, "every_cause_has_a_sentence_of_its_own", every_cause_has_a_sentence_of_its_own,
+             NULL);
     unit_add(&u, "what_a_certificate_says_is_made_printable",
              what_a_certificate_says_is_made_printable, NULL);
     unit_add(&u, "names_that_do_not_fit_are_counted_out", names_that_do_not_fit_are_counted_out,
