@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Several addresses of one name: who is silent is not waited for (RFC 8305); local with them."""
+"""Several addresses of one name: who is silent is not waited for (RFC 8305); local with them. With
+client = yes it is a server with TLS that has them, or the proxy on the way to it."""
 
 import functools
 import time
@@ -11,7 +12,10 @@ import net
 import netns
 from backend import Backend
 from ehlock import Ehlock
+from pki import NAME as PROVED
 from smtp_client import Client
+from tls_server import TlsServer
+from ways import HttpProxy, SocksProxy
 
 NAME = "several.example.org"
 PATIENCE = 60       # TIMEOUTconnect; who waits that long has not raced
@@ -62,6 +66,11 @@ class Plan:
                             **{"spareWorkers": 2, "TIMEOUTconnect": PATIENCE, **options})
         proxy.command = self.command
         return proxy
+
+    def dial(self, **options):
+        """The same with client = yes; the server is to prove another name than that of connect."""
+        return self.wrap(**{"client": True, "cert": None, "key": None, "CAfile": self.pki.ca,
+                            "checkHost": PROVED, **options})
 
 
 def greet(proxy):
@@ -133,7 +142,7 @@ def test_rr_begins_with_each_address_in_turn(here, tmp_path, pki):
         assert (len(first.sessions), len(second.sessions)) == (3, 3)
 
 
-class PeerBackend(Backend):
+class Peering:
     """Remembers from where it was connected to."""
 
     def serve(self, session):
@@ -141,15 +150,76 @@ class PeerBackend(Backend):
         super().serve(session)
 
 
-@pytest.mark.parametrize("local,at,want", [
+class PeerBackend(Peering, Backend):
+    pass
+
+
+class PeerServer(Peering, TlsServer):
+    pass
+
+
+SOURCES = pytest.mark.parametrize("local,at,want", [
     ("2001:db8::77", "::1", "2001:db8::77"),
     ("2001:db8::77", "127.0.0.1", "127.0.0.1"),     # the other kind is not bound
     ("192.0.2.77", "::1", "::1"),
     ("192.0.2.77", "127.0.0.1", "192.0.2.77"),
 ])
+
+
+@SOURCES
 @in_network
 def test_local_is_for_addresses_of_its_kind(here, local, at, want, tmp_path, pki):
     plan = Plan(tmp_path, pki, ["::1", "127.0.0.1"])
     with PeerBackend(address=(at, plan.port)) as backend, plan.wrap(local=local) as proxy:
         greet(proxy)
         assert backend.ended().events["peer"] == want
+
+
+# -- client = yes
+
+@pytest.mark.parametrize("addresses", [["127.0.0.2", "127.0.0.3"], ["::1", "127.0.0.3"]])
+@in_network
+def test_silent_address_of_a_server_is_not_waited_for(here, addresses, tmp_path, pki):
+    plan = Plan(tmp_path, pki, addresses)
+    with Silent(plan.at(0)), TlsServer(pki.ecdsa, address=plan.at(1)) as server, plan.dial() as proxy:
+        assert greet(proxy) < PATIENCE / 2
+        summary = proxy.summary()
+        assert summary["backend"] == net.text_of(plan.at(1))
+        assert summary["verified"] == PROVED and server.ended().tls
+
+
+@in_network
+def test_address_that_answers_first_and_cannot_be_trusted_is_left_for_the_next(here, tmp_path, pki):
+    plan = Plan(tmp_path, pki, ["127.0.0.2", "127.0.0.3"])
+    with TlsServer(pki.foreign, address=plan.at(0)) as bad, \
+            TlsServer(pki.ecdsa, address=plan.at(1)) as good, plan.dial() as proxy:
+        greet(proxy)
+        assert proxy.summary()["backend"] == net.text_of(plan.at(1))
+        assert bad.secret(bad.ended()) == b"QUIT\r\n" and good.ended().tls
+
+
+@SOURCES
+@in_network
+def test_server_is_connected_to_from_local(here, local, at, want, tmp_path, pki):
+    plan = Plan(tmp_path, pki, ["::1", "127.0.0.1"])
+    with PeerServer(pki.ecdsa, address=(at, plan.port)) as server, plan.dial(local=local) as proxy:
+        greet(proxy)
+        assert server.ended().events["peer"] == want
+
+
+class PeerHttpProxy(Peering, HttpProxy):
+    pass
+
+
+class PeerSocksProxy(Peering, SocksProxy):
+    pass
+
+
+@pytest.mark.parametrize("scheme, kind", [("http", PeerHttpProxy), ("socks5", PeerSocksProxy)])
+@in_network
+def test_proxy_on_the_way_is_connected_to_from_local(here, scheme, kind, tmp_path, pki):
+    plan = Plan(tmp_path, pki, ["127.0.0.1"])
+    with TlsServer(pki.ecdsa) as server, kind(server.address) as way, \
+            plan.dial(local="192.0.2.77", via=f"{scheme}://{net.text_of(way.address)}") as proxy:
+        greet(proxy)
+        assert way.session().events["peer"] == "192.0.2.77" and server.ended().tls
