@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The messages that are sent, and what may be different about them when they arrive."""
 
+import base64
 import re
 
 SENDER = "alice@example.org"
@@ -94,6 +95,27 @@ def unstuffed(data):
 def received_text(arrived):
     """The text of a message that a recorder has, which has dots doubled if it came by DATA."""
     return arrived.body if arrived.chunks else unstuffed(arrived.body)
+
+
+def readable(data, login=None):
+    """What of a mail is there in clear for everybody who sees the data: commands and header fields,
+    addresses, lines of the message, and the name and password of who logs in."""
+    found = re.findall(rb"(?im)^(?:MAIL|RCPT|DATA|BDAT|AUTH|Received:|Subject:)(?=\s).*", data)
+    words = [SENDER.encode(), RCPT.encode(), *(line for line in message().split(b"\r\n") if len(line) > 12)]
+    if login:
+        words += [login[1].encode(), *(base64.b64encode("\0".join(parts).encode())
+                                       for parts in (login[:1], login[1:], ("", *login)))]
+    return found + [word for word in words if word in data]
+
+
+def assert_readable(data, job):
+    """The mail of this job is in these data in clear, and readable() does find it: commands, the login
+    if there was one, and every line of the body that is long enough to be looked for."""
+    found = readable(data, job.login)
+    verbs = [b"MAIL", b"RCPT"] + ([b"AUTH"] if job.login else [])
+    missing = [verb for verb in verbs if not any(word.upper().startswith(verb) for word in found)]
+    missing += [line for line in job.body.split(b"\r\n") if len(line) > 12 and line not in found]
+    assert not missing, missing
 
 
 def header_names(block):

@@ -29,6 +29,7 @@ def text(template, **values):
 class Mta:
     name = None
     packages = []
+    host = "127.0.0.1"      # where it listens; not all of them can be asked to do it elsewhere
     rcpt = f"{USER}@{HOST}"
     maildir = None          # inside of the root
     trace = ()              # header fields that this server documents to put in front
@@ -44,7 +45,7 @@ class Mta:
 
     @property
     def address(self):
-        return ("127.0.0.1", self.port)
+        return (self.host, self.port)
 
     def start(self):
         raise NotImplementedError
@@ -90,7 +91,7 @@ class Postfix(Mta):
         shlib_directory = /usr/lib/postfix
         myhostname = @HOST@
         mynetworks = 127.0.0.0/8
-        inet_interfaces = 127.0.0.1
+        inet_interfaces = @ADDRESS@
         inet_protocols = ipv4
         smtpd_tls_security_level = none
         smtp_dns_support_level = disabled
@@ -156,9 +157,9 @@ class Postfix(Mta):
         self.root.mkdir(f"{directory}/data")
         self.root.run("sh", "-ec", text(self.QUEUE, DIR=directory))
         self.root.write(f"{directory}/etc/main.cf",
-                        text(self.MAIN, DIR=directory, HOST=HOST) + text(more))
+                        text(self.MAIN, DIR=directory, HOST=HOST, ADDRESS=self.host) + text(more))
         self.root.write(f"{directory}/etc/master.cf",
-                        text(self.MASTER, LISTEN=f"127.0.0.1:{self.port} inet n - n - - smtpd"))
+                        text(self.MASTER, LISTEN=f"{self.host}:{self.port} inet n - n - - smtpd"))
 
 
 class Exim(Mta):
@@ -174,7 +175,7 @@ class Exim(Mta):
         primary_hostname = @HOST@
         domainlist local_domains = @DOMAINS@
         daemon_smtp_ports = @PORT@
-        local_interfaces = 127.0.0.1
+        local_interfaces = @ADDRESS@
         spool_directory = /srv/exim/spool
         log_file_path = syslog
         syslog_timestamp = false
@@ -221,7 +222,7 @@ class Exim(Mta):
         for name in ("mail", "spool"):
             self.root.mkdir(f"/srv/exim/{name}", owner="Debian-exim:Debian-exim", mode=0o750)
         self.root.write("/etc/exim4/exim4.conf",
-                        text(self.CONF, HOST=HOST, DOMAINS=DOMAINS.replace(", ", " : "),
+                        text(self.CONF, HOST=HOST, ADDRESS=self.host, DOMAINS=DOMAINS.replace(", ", " : "),
                              PORT=self.port, USER=self.user[0], PASS=self.user[1]))
         daemon = self.root.spawn("exim4", "-bdf", "-oP", "/srv/exim/pid")
         wait_listening(self.address, daemon)
@@ -293,13 +294,14 @@ class OpenSmtpd(Mta):
     trace = ("return-path", "delivered-to", "received")
 
     CONF = """
-        listen on 127.0.0.1 port @PORT@ hostname @HOST@
+        listen on @ADDRESS@ port @PORT@ hostname @HOST@
         action "store" maildir "/home/@USER@/Maildir"
         match from any for domain { "@HOST@", "example.org" } action "store"
         """
 
     def start(self):
-        self.root.write("/srv/smtpd.conf", text(self.CONF, PORT=self.port, HOST=HOST, USER=USER))
+        self.root.write("/srv/smtpd.conf", text(self.CONF, ADDRESS=self.host, PORT=self.port,
+                                                HOST=HOST, USER=USER))
         daemon = self.root.spawn("smtpd", "-d", "-f", "/srv/smtpd.conf", env=self.env)
         wait_listening(self.address, daemon)
 

@@ -15,7 +15,7 @@ import mtas
 import net
 import pytest
 from clients import CLEAR, Job
-from messages import assert_same_body, message
+from messages import assert_same_body, message, readable
 from mtas import DOMAINS, text
 from net import free_port, wait_until
 from roots import NAME
@@ -166,8 +166,8 @@ def dial(wrap, pki, tmp_path, server):
         path.write_text(secret + "\n")
         server.clear()
         server.tap.seen.clear()
-        return wrap(server.tap, client=True, cert=None, key=None, CAfile=pki.ca, checkHost=NAME,
-                    protocolUsername=USER, **{kind: path}, **options)
+        return wrap(server.tap, client=True, cert=None, key=None, checkHost=NAME,
+                    protocolUsername=USER, **{kind: path, "CAfile": pki.ca, **options})
     return start
 
 
@@ -175,15 +175,21 @@ def job_for(proxy, kind):
     return Job(proxy.address[1], CLEAR, "/dev/null", message(kind.lines), host="localhost")
 
 
+def assert_only_under_tls(server):
+    """Nobody on the way has seen more than how TLS was asked for; what came under TLS."""
+    [seen] = server.tap.seen
+    in_clear, _, under_tls = seen.partition(b"\x16\x03")
+    assert re.fullmatch(rb"EHLO \S+\r\nSTARTTLS\r\n", in_clear), in_clear
+    assert readable(seen, (USER, PASSWORD)) == [] and USER.encode() not in seen
+    return under_tls
+
+
 def assert_delivered(proxy, server, job, mechanism):
     arrived = server.arrived()[0]
     assert_same_body(arrived, job.body)
     assert f"(Authenticated sender: {USER})".encode() in arrived
     assert proxy.summary()["login"] == mechanism
-    [seen] = server.tap.seen
-    in_clear, _, under_tls = seen.partition(b"\x16\x03")
-    assert re.fullmatch(rb"EHLO \S+\r\nSTARTTLS\r\n", in_clear), in_clear
-    assert len(under_tls) > 1000 and b"AUTH" not in under_tls and USER.encode() not in under_tls
+    assert len(assert_only_under_tls(server)) > 1000
 
 
 @pytest.mark.parametrize("mechanism", PASSWORDS + TOKENS)
@@ -219,3 +225,13 @@ def test_wrong_secret_is_told_as_temporary(dial, server, sender, mechanism, requ
     assert not done.ok and "421 4.7.0 " in done.output, done.output
     assert f"login by {mechanism} was refused: 535 " in proxy.summary()["reason"]
     assert server.files() == []
+    assert_only_under_tls(server)
+
+
+def test_server_of_another_authority_hears_no_secret(dial, server, sender, pki, request):
+    request.node.used_roots = [server.root.name, sender.name]
+    proxy = dial(PASSWORD, CAfile=pki.other_ca)
+    done = clients.Swaks(sender).send(job_for(proxy, clients.Swaks))
+    assert not done.ok and "certificate-not-trusted" in done.output, done.output
+    assert proxy.summary()["login"] == "none" and server.files() == []
+    assert_only_under_tls(server)
