@@ -44,7 +44,8 @@ class Tap:
         self.to = to
         self.seen = []
         self.listener = net.listen(self.address)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
 
     def _accept(self):
         while True:
@@ -68,6 +69,9 @@ class Tap:
             pass
 
     def stop(self):
+        """A thread left in accept() would take the connections of whoever gets the descriptor next."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
 
 
