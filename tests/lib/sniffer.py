@@ -14,6 +14,7 @@ import struct
 import threading
 
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
+_SO_RCVBUFFORCE = 33       # more than net.core.rmem_max, for root
 _ETH_P_ALL = 3
 _IPV4, _IPV6, _TCP = 0x0800, 0x86DD, 6
 
@@ -39,7 +40,7 @@ class Sniffer:
     def __init__(self, namespace, interface):
         self._sock = namespace.run(socket.socket, socket.AF_PACKET, socket.SOCK_RAW,
                                    socket.htons(_ETH_P_ALL))
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * 1024 * 1024)
+        self._sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 * 1024 * 1024)
         self._sock.bind((interface, _ETH_P_ALL))
         self._sock.settimeout(0.05)
         self._said = {}
