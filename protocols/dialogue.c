@@ -70,3 +70,16 @@ void dialogue_quit_backend(struct dialogue *d)
     if (wire_put(d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
         (void)wire_flush(d->backend, deadline);
 }
+
+bool dialogue_client_knows_nothing(const struct dialogue *d)
+{
+    return d->client->sent == 0 && d->client->out_len == 0;
+}
+
+void dialogue_forget_server(struct dialogue *d)
+{
+    d->server_tls_active = d->server_verified = false;
+    d->offered_tls = d->heard_offer = false;
+    d->reason[0] = '\0';
+    d->remedy = NULL;
+}

@@ -45,4 +45,10 @@ bool dialogue_is_out_of_turn(const struct dialogue *d);
 /* Says QUIT; nobody waits for the answer. */
 void dialogue_quit_backend(struct dialogue *d);
 
+/* Whether nothing has been said to the client, not even into the wire's buffer. */
+bool dialogue_client_knows_nothing(const struct dialogue *d);
+
+/* Before another server: nothing that is true of one is of the next. */
+void dialogue_forget_server(struct dialogue *d);
+
 #endif

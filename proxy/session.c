@@ -331,14 +331,14 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
         .policy = &s.policy,
         .step = "beginning",
         .pretls_deadline = s.began + (int64_t)pool->service->timeout_pretls * 1000,
-        .login = pool->login != NULL ? &s.login : NULL,
+        .login = pool->login != NULL ? &s.credentials.login : NULL,
         .clock = time,
         .session = &s,
     };
     session_set_client_calls(&s.dialogue);
     session_set_server_calls(&s.dialogue);
     if (pool->login != NULL)
-        s.login = pool->login->words;
+        s.credentials.login = pool->login->words;
     turns_begin(&s.turns, s.began, s.dialogue.pretls_deadline);
     s.ruling = (struct ruling){.rules = &pool->service->rules, .common = &s.policy};
     s.log_level = log_level();
@@ -353,7 +353,7 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
     log_set_level(s.log_level);
     tls_destroy(s.tls);
     upstream_drop(&s.upstream);
-    session_drop_token(&s);
+    credentials_drop_token(&s.credentials);
     wire_finish(&s.client);
     wire_finish(&s.backend);
 }

@@ -12,6 +12,7 @@
 #include "protocols/dialogue.h"
 #include "protocols/protocol.h"
 #include "proxy/clientcert.h"
+#include "proxy/credentials.h"
 #include "proxy/identity.h"
 #include "proxy/pool.h"
 #include "proxy/ruling.h"
@@ -37,8 +38,7 @@ struct session {
     struct tls *tls;                 /* the client's */
     struct client_standing standing; /* what its certificate has come to */
     struct upstream upstream;        /* client = yes: TLS of the server */
-    struct sasl_login login;         /* as whom we log in there, for dialogue.login */
-    struct secret *token;            /* its secret, if a program has told it; NULL */
+    struct credentials credentials;  /* as whom we log in there, for dialogue.login */
     struct turns turns;              /* the same: which servers have been tried */
     unsigned first;                  /* the same: with which it began */
     struct policy policy;
@@ -96,7 +96,5 @@ bool session_secure_at_once(struct session *s);
 
 /* For the memory of the master (tlsmemory.h): whether it has offered TLS. */
 void session_note_offer(const struct session *s);
-/* The token that a program has told is wiped. */
-void session_drop_token(struct session *s);
 
 #endif

@@ -12,7 +12,6 @@
 #include "proxy/child.h"
 #include "proxy/log.h"
 #include "proxy/original.h"
-#include "proxy/token.h"
 #include "proxy/transport.h"
 #include "proxy/waypoint.h"
 
@@ -85,48 +84,16 @@ static bool introduce_client(struct session *s)
 
 /* ---- a token ---- */
 
-void session_drop_token(struct session *s)
-{
-    if (s->token == NULL)
-        return;
-    secret_destroy(s->token);
-    s->token = NULL;
-    s->login.secret = NULL;
-}
-
-static bool is_stopping(const struct session *s)
-{
-    struct pollfd nothing[1];
-    return wire_poll(nothing, 0, s->pool->cancel_fd, wire_now()) == WIRE_CANCELLED;
-}
-
 static bool dialogue_take_secret(struct dialogue *d)
 {
-    static const char remedy[] =
-        "run it by hand as its user (execUser) and without a terminal: it must print the token as "
-        "its only line, and end with status 0";
     struct session *s = d->session;
-    char why[160];
-    struct token_request r = {.request_fd = s->pool->spawn_fds[0],
-                              .facts = &s->facts,
-                              .deadline = wire_deadline((unsigned)s->pool->service->timeout_busy),
-                              .cancel_fd = s->pool->cancel_fd};
-    if (r.deadline > d->pretls_deadline)
-        r.deadline = d->pretls_deadline;
-    session_drop_token(s);
-    s->token = token_fetch(&r, why, sizeof why);
-    if (s->token == NULL) {
-        snprintf(d->reason, sizeof d->reason, "no token: protocolTokenProgram %s", why);
-        d->remedy = is_stopping(s) ? NULL : remedy;
-        return false;
-    }
-    s->login.secret = secret_text(s->token);
-    return true;
+    return credentials_take_token(&s->credentials, s->pool, &s->facts, d);
 }
 
 static void dialogue_drop_secret(struct dialogue *d)
 {
-    session_drop_token(d->session);
+    struct session *s = d->session;
+    credentials_drop_token(&s->credentials);
 }
 
 /* ---- the way to it ---- */
@@ -219,12 +186,9 @@ static int start_program(struct session *s, char *error, size_t size)
 /* Its turn begins. */
 static void begin_turn(struct session *s)
 {
-    struct dialogue *d = &s->dialogue;
-    int64_t now = wire_now();
     upstream_set(&s->upstream, destination_of(s), host_of(s), &s->policy);
     upstream_set_memory(&s->upstream, s->pool->memory, s->pool->service->name);
-    d->others_left = turns_are_left(&s->turns, &s->pool->backends, now);
-    d->pretls_deadline = turns_deadline(&s->turns, &s->pool->backends, now);
+    turns_take(&s->turns, &s->pool->backends, &s->dialogue);
 }
 
 /* There is a connection to the backend, and nothing has been said on it. */
@@ -316,15 +280,10 @@ static bool client_is_gone(const struct session *s)
     return n < 0 && errno != EAGAIN && errno != EINTR;
 }
 
-static bool has_heard_nothing(const struct session *s)
-{
-    return s->client.sent == 0 && s->client.out_len == 0;
-}
-
 static bool may_go_on(const struct session *s)
 {
     struct pollfd nothing[1];
-    return s->pool->service->client && has_heard_nothing(s) &&
+    return s->pool->service->client && dialogue_client_knows_nothing(&s->dialogue) &&
            turns_are_left(&s->turns, &s->pool->backends, wire_now()) && !client_is_gone(s) &&
            wire_poll(nothing, 0, s->pool->cancel_fd, wire_now()) == WIRE_TIMEOUT;
 }
@@ -346,17 +305,12 @@ void session_note_offer(const struct session *s)
                     s->dialogue.offered_tls || s->upstream.secured ? OFFER_MADE : OFFER_MISSING);
 }
 
-/* Nothing that is true of one server is of the next. */
 static void forget_server(struct session *s)
 {
-    struct dialogue *d = &s->dialogue;
     session_note_offer(s);
     upstream_drop(&s->upstream);
     s->upstream = (struct upstream){0};
-    d->server_tls_active = d->server_verified = false;
-    d->offered_tls = d->heard_offer = false;
-    d->reason[0] = '\0';
-    d->remedy = NULL;
+    dialogue_forget_server(&s->dialogue);
 }
 
 /* False: the session is still about the one that was reached last. */
@@ -393,11 +347,10 @@ static bool go_to_next(struct session *s)
     return true;
 }
 
-/* Several servers have one time together, also those that do not answer. */
 static int64_t first_deadline(const struct session *s)
 {
     const struct pool *p = s->pool;
-    return p->service->client && p->backends.count > 1 ? s->turns.until : WIRE_FOREVER;
+    return p->service->client ? turns_first_deadline(&s->turns, &p->backends) : WIRE_FOREVER;
 }
 
 bool session_reach_server(struct session *s)
@@ -430,16 +383,7 @@ static bool dialogue_renew_backend(struct dialogue *d)
 static enum tls_outcome dialogue_secure(struct dialogue *d)
 {
     struct session *s = d->session;
-    int64_t deadline = wire_deadline((unsigned)s->pool->service->timeout_handshake);
-    if (deadline > d->pretls_deadline)
-        deadline = d->pretls_deadline;
-    enum tls_outcome outcome =
-        upstream_secure(&s->upstream, &s->backend, deadline, d->reason, sizeof d->reason);
-    d->server_tls_active = outcome != OUTCOME_BROKEN;
-    d->server_verified = outcome == OUTCOME_SECURED && upstream_is_verified(&s->upstream);
-    if (s->upstream.remedy[0] != '\0')
-        d->remedy = s->upstream.remedy;
-    return outcome;
+    return upstream_secure(&s->upstream, d, (unsigned)s->pool->service->timeout_handshake);
 }
 
 /* TLS from the first byte towards the server: nothing has been said yet by anybody. */

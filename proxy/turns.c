@@ -25,6 +25,18 @@ int64_t turns_deadline(const struct turns *t, const struct backends *b, int64_t 
     return t->moved && t->until > now ? t->until : t->pretls_deadline;
 }
 
+int64_t turns_first_deadline(const struct turns *t, const struct backends *b)
+{
+    return b->count > 1 ? t->until : WIRE_FOREVER;
+}
+
+void turns_take(const struct turns *t, const struct backends *b, struct dialogue *d)
+{
+    int64_t now = wire_now();
+    d->others_left = turns_are_left(t, b, now);
+    d->pretls_deadline = turns_deadline(t, b, now);
+}
+
 void turns_move(struct turns *t)
 {
     t->moved = true;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "protocols/protocol.h"
 #include "proxy/backend.h"
 
 enum {
@@ -34,6 +35,14 @@ bool turns_are_left(const struct turns *t, const struct backends *b, int64_t now
  * any. A single server, and one that took longer to be reached than all may take, has the whole
  * time of the session. */
 int64_t turns_deadline(const struct turns *t, const struct backends *b, int64_t now);
+
+/* Until when the first server may take to be reached: several have one time together, also those
+ * that do not answer. */
+int64_t turns_first_deadline(const struct turns *t, const struct backends *b);
+
+/* The turn of the server that has just been reached begins: its dialogue is told how long it is,
+ * and whether there are others. */
+void turns_take(const struct turns *t, const struct backends *b, struct dialogue *d);
 
 /* Before the next one is connected to. */
 void turns_move(struct turns *t);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocols/dialogue.h"
 #include "proxy/handshake.h"
 #include "proxy/nexthop.h"
 #include "proxy/transport.h"
@@ -116,11 +117,11 @@ static bool judge_by_first_use(struct upstream *u)
 }
 
 /* Of a server that is only looked at nothing becomes known. */
-static void remark(const struct upstream *u, char *reason, size_t size)
+static void remark(const struct upstream *u, struct dialogue *d)
 {
     if (u->to->demand->first_use && u->memory != NULL && u->memory->asker == FIRST_USE_LOOKS &&
         strcmp(u->verdict.matched, "first-use") == 0)
-        snprintf(reason, size, "no key has been seen before, and a session would trust this one");
+        dialogue_because(d, "no key has been seen before, and a session would trust this one");
 }
 
 static bool judge_by_demand(struct upstream *u)
@@ -132,16 +133,16 @@ static bool judge_by_demand(struct upstream *u)
     return tls_verify_peer(u->tls, &u->to->rules, &u->verdict);
 }
 
-static enum tls_outcome judge(struct upstream *u, char *reason, size_t size)
+static enum tls_outcome judge(struct upstream *u, struct dialogue *d)
 {
     if (!server_level_verifies(u->level) && u->level != LEVEL_DANE_ONLY)
         return OUTCOME_SECURED;
     u->judged = true;
     if (judge_by_demand(u)) {
-        remark(u, reason, size);
+        remark(u, d);
         return OUTCOME_SECURED;
     }
-    snprintf(reason, size, "%s: %s", verdict_result_word(u->verdict.cause), u->verdict.sentence);
+    dialogue_because(d, "%s: %s", verdict_result_word(u->verdict.cause), u->verdict.sentence);
     return OUTCOME_UNTRUSTED;
 }
 
@@ -150,9 +151,9 @@ bool upstream_is_verified(const struct upstream *u)
     return u->secured && u->judged && u->verdict.cause == VERDICT_OK && !u->to->demand->first_use;
 }
 
-enum tls_outcome upstream_secure(struct upstream *u, struct wire *backend, int64_t deadline,
-                                 char *reason, size_t reason_size)
+static enum tls_outcome shake_hands(struct upstream *u, struct dialogue *d, int64_t deadline)
 {
+    struct wire *backend = d->backend;
     const char *early;
     char why[320];
     size_t n = wire_buffered(backend, &early);
@@ -161,13 +162,26 @@ enum tls_outcome upstream_secure(struct upstream *u, struct wire *backend, int64
     tls_feed(u->tls, early, n);
     wire_consume(backend, n);
     if (!handshake_run(u->tls, fd, "server", backend->cancel_fd, deadline, why, sizeof why)) {
-        snprintf(reason, reason_size, "validation-failure: %s", why);
+        dialogue_because(d, "validation-failure: %s", why);
         return OUTCOME_BROKEN;
     }
     u->secured = true;
     struct transport t = transport_of_tls(u->tls, fd);
     wire_set_transport(backend, &t);
-    return judge(u, reason, reason_size);
+    return judge(u, d);
+}
+
+enum tls_outcome upstream_secure(struct upstream *u, struct dialogue *d, unsigned seconds)
+{
+    int64_t deadline = wire_deadline(seconds);
+    if (deadline > d->pretls_deadline)
+        deadline = d->pretls_deadline;
+    enum tls_outcome outcome = shake_hands(u, d, deadline);
+    d->server_tls_active = outcome != OUTCOME_BROKEN;
+    d->server_verified = outcome == OUTCOME_SECURED && upstream_is_verified(u);
+    if (u->remedy[0] != '\0')
+        d->remedy = u->remedy;
+    return outcome;
 }
 
 void upstream_bye(struct upstream *u)

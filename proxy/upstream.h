@@ -36,10 +36,10 @@ void upstream_set(struct upstream *u, const struct destination *to, const struct
 /* Where keys that are trusted on first use are known, and for which service; both are borrowed. */
 void upstream_set_memory(struct upstream *u, const struct tls_memory *memory, const char *service);
 
-/* The `secure` of struct dialogue: handshake and judgement over the connected `backend`. Ends at
- * `deadline`, or when the wire's cancel_fd is readable. */
-enum tls_outcome upstream_secure(struct upstream *u, struct wire *backend, int64_t deadline,
-                                 char *reason, size_t reason_size);
+/* The `secure` of struct dialogue: handshake and judgement over its connected backend, and all that
+ * the dialogue knows of them. Ends after so many seconds, at its pretls_deadline, or when the
+ * wire's cancel_fd is readable. */
+enum tls_outcome upstream_secure(struct upstream *u, struct dialogue *d, unsigned seconds);
 
 /* Whether TLS is up with a server that has been judged, and found to be whom the level wants: never
  * where keys are trusted on first use. */

@@ -135,12 +135,8 @@ static void leave_server(struct visit *v)
 static enum tls_outcome secure(struct dialogue *d)
 {
     struct visit *v = d->session;
-    int64_t deadline = wire_deadline((unsigned)v->pool->service->timeout_handshake);
-    if (deadline > d->pretls_deadline)
-        deadline = d->pretls_deadline;
-    v->outcome = upstream_secure(&v->upstream, &v->backend, deadline, d->reason, sizeof d->reason);
+    v->outcome = upstream_secure(&v->upstream, d, (unsigned)v->pool->service->timeout_handshake);
     v->shook_hands = true;
-    d->server_tls_active = v->outcome != OUTCOME_BROKEN;
     tap_note(&v->tap, d->server_tls_active ? "TLS from here" : "the TLS handshake has failed");
     if (d->server_tls_active)
         tap_insert(&v->tap, &v->backend);

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "protocols/dialogue.h"
+
 enum {
     HANDSHAKE_SECONDS = 60,
     STACK_SIZE =
@@ -244,9 +246,8 @@ static bool next_backend(struct dialogue *d)
     s->other_policy = s->transcript->policy;
     s->other_policy.tls_level = s->transcript->other_level;
     d->policy = &s->other_policy;
-    d->server_verified = d->offered_tls = d->heard_offer = false;
+    dialogue_forget_server(d);
     d->pretls_deadline = wire_now() + s->transcript->pretls_ms;
-    d->reason[0] = '\0';
     return true;
 }
 

@@ -59,6 +59,17 @@ static void turn_is_as_long_as_wanted(void **state)
     }
 }
 
+static void several_have_one_time_to_be_reached(void **state)
+{
+    static struct backends b = {.count = 1};
+    struct turns t;
+    (void)state;
+    turns_begin(&t, BEGAN, BEGAN + 300000);
+    assert_int_equal(turns_first_deadline(&t, &b), WIRE_FOREVER);
+    b.count = 2;
+    assert_int_equal(turns_first_deadline(&t, &b), BEGAN + TURNS_MS);
+}
+
 static void only_one_is_kept(void **state)
 {
     bool used[BACKENDS_MAX];
@@ -72,6 +83,7 @@ int main(void)
 {
     static struct unit u;
     UNIT_ADD_TABLE(&u, turn_is_as_long_as_wanted, rows);
+    unit_add(&u, "several-have-one-time-to-be-reached", several_have_one_time_to_be_reached, NULL);
     unit_add(&u, "only-one-is-kept", only_one_is_kept, NULL);
     return unit_run(&u, "turns");
 }
