@@ -67,6 +67,7 @@ bool dialogue_is_out_of_turn(const struct dialogue *d)
 void dialogue_quit_backend(struct dialogue *d)
 {
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
+    d->said_quit = true;
     if (wire_put(d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
         (void)wire_flush(d->backend, deadline);
 }
@@ -79,7 +80,7 @@ bool dialogue_client_knows_nothing(const struct dialogue *d)
 void dialogue_forget_server(struct dialogue *d)
 {
     d->server_tls_active = d->server_verified = false;
-    d->offered_tls = d->heard_offer = false;
+    d->offered_tls = d->heard_offer = d->said_quit = false;
     d->reason[0] = '\0';
     d->remedy = NULL;
 }

@@ -91,6 +91,7 @@ struct dialogue {
     bool server_verified; /* request: it is known whose TLS that is. Set by `secure`, or at once */
     bool offered_tls;     /* request: the server has named its upgrade, in clear */
     bool heard_offer;     /* request: it has had the opportunity to */
+    bool said_quit;       /* request: to the server, which has answered, but does not do */
     bool others_left;     /* request: `next_backend` may be called, and lead to another server */
     /* TLS, or a decision to do without, is due by then. request: of each server another */
     int64_t pretls_deadline;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -38,24 +39,116 @@ static void keep_family(struct backends *b, int family)
     b->count = n;
 }
 
+/* ---- one visit ---- */
+
+/* What is printed of it: of a server that is left when it is left, of the last one in the end. */
+struct story {
+    const struct probe_command *command;
+    const struct measure *measures;
+    bool begun;       /* something has been printed */
+    bool told;        /* of the server that was reached last */
+    unsigned left[3]; /* servers that were left, by enum visit_result */
+};
+
+static void begin_paragraph(struct story *s)
+{
+    if (s->begun)
+        putchar('\n');
+    s->begun = true;
+}
+
+static void put_heading(void *ctx, const struct visit *v)
+{
+    struct story *s = ctx;
+    s->told = false;
+    if (s->command->brief || v->backends->count == 1)
+        return;
+    begin_paragraph(s);
+    tap_put_printable(stdout, v->to->name, strlen(v->to->name));
+    printf(" (%s)\n", v->address->text);
+}
+
+static void put_silent_ones(void *ctx, const char *why)
+{
+    struct story *s = ctx;
+    if (s->command->brief)
+        return;
+    begin_paragraph(s);
+    fputs("NO ANSWER: ", stdout);
+    tap_put_printable(stdout, why, strlen(why));
+    putchar('\n');
+}
+
+/* Whether anything has been said by anybody, which is shown. */
+static bool has_talked(const struct visit *v)
+{
+    return v->tap.lines > 0 || v->shook_hands;
+}
+
+static void tell_of_the_left(void *ctx, const struct visit *v)
+{
+    struct story *s = ctx;
+    s->left[v->result]++;
+    s->told = true;
+    if (s->command->brief)
+        return;
+    probe_report_details(stdout, v, s->measures);
+    if (has_talked(v))
+        putchar('\n');
+    probe_report_result(stdout, v, s->measures);
+}
+
+/* Where nobody was left to go on with, the last one has been told of already. */
+static void tell_of_the_last(const struct story *s, const struct visit *v)
+{
+    bool gap = s->told || has_talked(v);
+    if (s->command->brief)
+        return;
+    if (!s->told)
+        probe_report_details(stdout, v, s->measures);
+    if (gap)
+        putchar('\n');
+}
+
+/* Those that could not be reached have had their turn, and nothing else. */
+static struct probe_tally count(const struct story *s, const struct visit *v, bool serves)
+{
+    struct probe_tally t = {.serves = serves,
+                            .of = v->backends->count,
+                            .not_met = s->left[VISIT_NOT_MET],
+                            .no_answer = s->left[VISIT_NO_ANSWER]};
+    bool is_another = v->address != NULL && !s->told; /* than those that were left */
+    for (size_t i = 0; i < t.of; i++)
+        t.tried += v->turns.used[i];
+    t.no_answer += t.tried - t.not_met - t.no_answer - is_another;
+    t.not_met += is_another && !serves && v->result == VISIT_NOT_MET;
+    t.no_answer += is_another && v->result == VISIT_NO_ANSWER;
+    return t;
+}
+
 static enum visit_result visit(const struct pool *pool, const struct backends *backends,
                                const struct measure *m, const struct probe_command *w)
 {
     struct visit v;
-    visit_run(&v, pool, backends, w->brief ? NULL : stdout);
-    if (v.result == VISIT_MET && w->days > 0 &&
-        probe_expires_within(&v, m, w->days, v.reason, sizeof v.reason))
+    struct story s = {.command = w, .measures = m};
+    const struct onlooker onlooker = {.dialogue = w->brief ? NULL : stdout,
+                                      .arrives = put_heading,
+                                      .moves_on = tell_of_the_left,
+                                      .passes = put_silent_ones,
+                                      .ctx = &s};
+    visit_run(&v, pool, backends, &onlooker);
+    bool serves = v.result == VISIT_MET;
+    if (serves && w->days > 0 && probe_expires_within(&v, m, w->days, v.reason, sizeof v.reason))
         v.result = VISIT_NOT_MET;
     enum visit_result result = v.result;
-    if (!w->brief) {
-        probe_report_details(stdout, &v, m);
-        if (v.tap.lines > 0 || v.shook_hands)
-            putchar('\n');
-    }
-    probe_report_result(stdout, &v, m);
+    const struct probe_tally tally = count(&s, &v, serves);
+    tell_of_the_last(&s, &v);
+    probe_report_end(stdout, &v, m, &tally);
     visit_finish(&v);
     return result;
 }
+
+/* ---- all addresses ---- */
 
 /* The gravest result of all addresses is the result. */
 static enum visit_result visit_all(const struct pool *pool, const struct measure *m,
@@ -75,6 +168,8 @@ static enum visit_result visit_all(const struct pool *pool, const struct measure
     }
     return worst;
 }
+
+/* ---- the process ---- */
 
 /* In the jail there is nobody whom stdio could ask how to buffer; and whoever gets in there is not
  * to read what is typed. */

@@ -33,11 +33,11 @@ static const char usage[] =
     "                     do what this service with client = yes does; HOST in place of connect\n"
     "  --timeout SECONDS  for the connection, and for all until TLS (default 30)\n"
     "  --days N           certificates that expire within N days do not meet the level\n"
-    "  --all              each address of HOST, not only the first that can be reached\n"
+    "  --all              each address by itself, not only up to the first that would serve\n"
     "  -4, -6             IPv4 or IPv6 addresses only\n"
     "  --brief            print the one line with the result only\n"
-    "exit status: 0 the level is met, 1 it is not, 2 not reached or no answer, 64 usage,\n"
-    "             78 configuration\n";
+    "exit status: 0 the level is met by one server, 1 it is not, 2 not reached or no answer\n"
+    "             (of several that fail, the last one's), 64 usage, 78 configuration\n";
 
 /* ---- the command line ---- */
 

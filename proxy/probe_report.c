@@ -208,7 +208,7 @@ static void put_facts(FILE *out, const struct visit *v, const struct measure *m)
         fprintf(out, ", no TLS, highest level %s", server_level_word(LEVEL_MAY));
 }
 
-void probe_report_result(FILE *out, const struct visit *v, const struct measure *m)
+static void put_result(FILE *out, const struct visit *v, const struct measure *m)
 {
     static const char *const words[] = {
         [VISIT_MET] = "met", [VISIT_NOT_MET] = "NOT MET", [VISIT_NO_ANSWER] = "NO ANSWER"};
@@ -222,5 +222,32 @@ void probe_report_result(FILE *out, const struct visit *v, const struct measure 
         fputs(v->to != NULL ? ": " : "", out);
         put(out, v->reason);
     }
+}
+
+void probe_report_result(FILE *out, const struct visit *v, const struct measure *m)
+{
+    put_result(out, v, m);
+    putc('\n', out);
+}
+
+static void put_tally(FILE *out, const struct visit *v, const struct probe_tally *t)
+{
+    if (t->serves)
+        fprintf(out, "; number %zu of %zu would serve, before it: ",
+                (size_t)(v->address - v->backends->addresses) + 1, t->of);
+    else
+        fprintf(out, "; tried %zu of %zu, and none would serve: ", t->tried, t->of);
+    if (t->not_met > 0)
+        fprintf(out, "%zu not met%s", t->not_met, t->no_answer > 0 ? ", " : "");
+    if (t->no_answer > 0)
+        fprintf(out, "%zu no answer", t->no_answer);
+}
+
+void probe_report_end(FILE *out, const struct visit *v, const struct measure *m,
+                      const struct probe_tally *t)
+{
+    put_result(out, v, m);
+    if (t->of > 1 && t->not_met + t->no_answer > 0)
+        put_tally(out, v, t);
     putc('\n', out);
 }

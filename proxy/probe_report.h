@@ -21,4 +21,15 @@ bool probe_expires_within(const struct visit *v, const struct measure *m, unsign
 /* "met: ...", "NOT MET: ..." or "NO ANSWER: ...". */
 void probe_report_result(FILE *out, const struct visit *v, const struct measure *m);
 
+/* What has become of all servers together. */
+struct probe_tally {
+    bool serves;               /* the one that was visited last would */
+    size_t of, tried;          /* how many there are, and have had a turn */
+    size_t not_met, no_answer; /* of these */
+};
+
+/* The same for the last one, with the others in the same line if any of them did not do. */
+void probe_report_end(FILE *out, const struct visit *v, const struct measure *m,
+                      const struct probe_tally *t);
+
 #endif

@@ -7,12 +7,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "protocols/dialogue.h"
 #include "proxy/child.h"
 #include "proxy/identity.h"
 #include "proxy/transport.h"
 #include "proxy/waypoint.h"
 
-enum { WORDS_SECONDS = 10 }; /* for what is put into a socket of our own, or into an empty one */
+enum {
+    WORDS_SECONDS = 10, /* for what is put into a socket of our own, or into an empty one */
+    REASON_MAX = 512,
+};
 
 static void decide(struct visit *v, enum visit_result result, const char *reason)
 {
@@ -87,39 +91,65 @@ static bool introduce_ourselves(struct visit *v)
     int64_t deadline = wire_deadline(WORDS_SECONDS);
     if (kind != IDENTITY_PROXY && kind != IDENTITY_PROXY2)
         return true;
+    v->dialogue.step = "sending the PROXY header";
     if (getsockname(v->backend_fd, (struct sockaddr *)&own.sa, &own.len) != 0)
         return false;
     size_t n = kind == IDENTITY_PROXY ? identity_write_v1(&facts, header)
                                       : identity_write_v2(&facts, header);
-    if (wire_put(&v->backend, header, n, deadline) == WIRE_OK &&
-        wire_flush(&v->backend, deadline) == WIRE_OK)
-        return true;
-    decide(v, VISIT_NO_ANSWER, "the PROXY header could not be sent");
-    return false;
+    return wire_put(&v->backend, header, n, deadline) == WIRE_OK &&
+           wire_flush(&v->backend, deadline) == WIRE_OK;
 }
 
-static bool reach_server(struct visit *v, unsigned first)
+static size_t number_of(const struct visit *v)
 {
-    char error[400];
-    const struct attempt how = {.first = first,
-                                .seconds = (unsigned)v->pool->service->timeout_connect,
-                                .deadline = WIRE_FOREVER,
-                                .cancel_fd = -1};
-    v->backend_fd = backends_connect(v->backends, &how, &v->address, error, sizeof error);
-    if (v->backend_fd < 0) {
-        decide(v, VISIT_NO_ANSWER, error);
-        return false;
-    }
+    return (size_t)(v->address - v->backends->addresses);
+}
+
+/* Each server has its own, of bounded length. */
+static void begin_tap(struct visit *v)
+{
+    const struct protocol *p = v->pool->service->protocol;
+    tap_init(&v->tap, v->onlooker->dialogue, p != NULL ? p->may_show : NULL);
+}
+
+/* There is a connection, and nothing has been said on it: its turn begins. */
+static bool begin_with_server(struct visit *v)
+{
     struct transport t = transport_of_fd(&v->backend_fd);
-    size_t n = (size_t)(v->address - v->backends->addresses);
+    size_t n = number_of(v);
     wire_init(&v->backend, &t, -1);
-    v->to = &v->pool->destinations->items[v->backends->entries[n]];
     upstream_set(&v->upstream, v->to, waypoint_host_in(v->pool, v->backends, n), &v->policy);
     upstream_set_memory(&v->upstream, v->pool->memory, v->pool->service->name);
-    if (!introduce_ourselves(v))
+    turns_take(&v->turns, v->backends, &v->dialogue);
+    if (!introduce_ourselves(v)) {
+        dialogue_because(&v->dialogue, "the PROXY header could not be sent");
         return false;
+    }
     tap_insert(&v->tap, &v->backend);
     return true;
+}
+
+/* `used`, `deadline`: see struct attempt. */
+static bool connect_server(struct visit *v, unsigned first, bool *used, int64_t deadline,
+                           char *error, size_t size)
+{
+    const struct attempt how = {.first = first,
+                                .seconds = (unsigned)v->pool->service->timeout_connect,
+                                .deadline = deadline,
+                                .cancel_fd = -1,
+                                .used = used};
+    v->backend_fd = backends_connect(v->backends, &how, &v->address, error, size);
+    return v->backend_fd >= 0;
+}
+
+/* As a session does where it logs that another backend is used instead. */
+static void arrive(struct visit *v, const char *error)
+{
+    const struct onlooker *o = v->onlooker;
+    v->to = &v->pool->destinations->items[v->backends->entries[number_of(v)]];
+    if (error[0] != '\0')
+        o->passes(o->ctx, error);
+    o->arrives(o->ctx, v);
 }
 
 static void leave_server(struct visit *v)
@@ -128,6 +158,61 @@ static void leave_server(struct visit *v)
         upstream_bye(&v->upstream);
     child_close(&v->backend_fd);
     wire_finish(&v->backend);
+}
+
+/* ---- the next one ---- */
+
+static void judge(struct visit *v, enum dialogue_end end);
+
+static bool may_go_on(const struct visit *v)
+{
+    return dialogue_client_knows_nothing(&v->dialogue) &&
+           turns_are_left(&v->turns, v->backends, wire_now());
+}
+
+/* False: the visit is still about the one that was reached last. */
+static bool connect_next(struct visit *v)
+{
+    char error[REASON_MAX];
+    turns_move(&v->turns);
+    if (!connect_server(v, 0, v->turns.used, v->turns.until, error, sizeof error)) {
+        v->onlooker->passes(v->onlooker->ctx, error);
+        return false;
+    }
+    upstream_drop(&v->upstream);
+    v->upstream = (struct upstream){0};
+    dialogue_forget_server(&v->dialogue);
+    v->shook_hands = false;
+    begin_tap(v);
+    arrive(v, error);
+    return true;
+}
+
+static bool go_to_next(struct visit *v)
+{
+    do {
+        if (!may_go_on(v))
+            return false;
+        tap_end(&v->tap);
+        judge(v, DIALOGUE_GO_ON);
+        v->onlooker->moves_on(v->onlooker->ctx, v);
+        leave_server(v);
+        if (!connect_next(v))
+            return false;
+    } while (!begin_with_server(v));
+    return true;
+}
+
+static bool reach_server(struct visit *v)
+{
+    char error[REASON_MAX];
+    if (!connect_server(v, 0, v->turns.used, turns_first_deadline(&v->turns, v->backends), error,
+                        sizeof error)) {
+        decide(v, VISIT_NO_ANSWER, error);
+        return false;
+    }
+    arrive(v, error);
+    return begin_with_server(v) || go_to_next(v);
 }
 
 /* ---- what the dialogue is given ---- */
@@ -143,21 +228,39 @@ static enum tls_outcome secure(struct dialogue *d)
     return v->outcome;
 }
 
+/* TLS from the first byte: nothing has been said yet by anybody. */
+static bool is_secured_at_once(struct visit *v)
+{
+    if (v->pool->service->implicit_tls != IMPLICIT_YES)
+        return true;
+    v->dialogue.step = "shaking hands";
+    return secure(&v->dialogue) == OUTCOME_SECURED;
+}
+
+static bool next_backend(struct dialogue *d)
+{
+    struct visit *v = d->session;
+    while (go_to_next(v))
+        if (is_secured_at_once(v))
+            return true;
+    return false;
+}
+
+/* As in a session: to the same address, of which everything stays true but its TLS. */
 static bool renew_backend(struct dialogue *d)
 {
     struct visit *v = d->session;
-    const struct destination *before = v->to;
-    unsigned first = (unsigned)(v->address - v->backends->addresses);
+    bool others[BACKENDS_MAX];
+    char error[REASON_MAX];
+    unsigned first = (unsigned)number_of(v);
+    turns_only(others, first);
     leave_server(v);
     upstream_drop(&v->upstream);
-    d->server_tls_active = false;
+    d->server_tls_active = d->server_verified = false;
     tap_note(&v->tap, "another connection");
-    if (!reach_server(v, first))
-        snprintf(d->reason, sizeof d->reason, "%.255s", v->reason);
-    else if (v->to != before) /* as in a session: its level may be another one */
-        snprintf(d->reason, sizeof d->reason, "backend cannot be reached a second time");
-    else
-        return true;
+    if (connect_server(v, first, others, WIRE_FOREVER, error, sizeof error))
+        return begin_with_server(v);
+    snprintf(d->reason, sizeof d->reason, "%.255s", error);
     return false;
 }
 
@@ -170,20 +273,23 @@ static void judge_failed_tls(struct visit *v)
            v->dialogue.reason);
 }
 
+/* DIALOGUE_GO_ON: the dialogue goes on, with the next server; that this one was refused shows then
+ * in that it was told QUIT. */
 static void judge(struct visit *v, enum dialogue_end end)
 {
     const struct dialogue *d = &v->dialogue;
-    char reason[512];
+    char reason[REASON_MAX];
     const struct protocol *p = v->pool->service->protocol;
     bool mute = p == NULL || p->visit == NULL; /* all that can be seen of it is that it goes */
     bool tls_failed = v->shook_hands && v->outcome != OUTCOME_SECURED;
+    bool refused = end == DIALOGUE_REFUSED || (end == DIALOGUE_GO_ON && d->said_quit);
     if (mute && v->left)
         decide(v, VISIT_MET, "");
     else if (end == DIALOGUE_PUMP || (end == DIALOGUE_DONE && v->asked))
         decide(v, VISIT_MET, d->reason);
     else if (tls_failed && !v->asked)
         judge_failed_tls(v);
-    else if (end == DIALOGUE_REFUSED && d->heard_offer && !v->asked)
+    else if (refused && d->heard_offer && !v->asked)
         decide(v, VISIT_NOT_MET, d->reason);
     else {
         snprintf(reason, sizeof reason, "%s, while %s",
@@ -194,37 +300,50 @@ static void judge(struct visit *v, enum dialogue_end end)
 
 static enum dialogue_end talk(struct visit *v)
 {
-    const struct service *s = v->pool->service;
+    const struct protocol *p = v->pool->service->protocol;
     struct dialogue *d = &v->dialogue;
     d->step = "shaking hands";
-    if (s->implicit_tls == IMPLICIT_YES && secure(d) != OUTCOME_SECURED)
+    if (!is_secured_at_once(v) && !next_backend(d))
         return DIALOGUE_LOST;
-    return s->protocol != NULL ? s->protocol->request(d) : DIALOGUE_PUMP;
+    return p != NULL ? p->request(d) : DIALOGUE_PUMP;
 }
 
 /* ---- all ---- */
 
-void visit_run(struct visit *v, const struct pool *pool, const struct backends *backends, FILE *out)
+static void begin(struct visit *v, const struct pool *pool)
 {
-    const struct protocol *p = pool->service->protocol;
-    *v = (struct visit){.pool = pool,
-                        .backends = backends,
-                        .policy = pool->policy,
-                        .client_fds = {-1, -1},
-                        .backend_fd = -1};
+    int64_t now = wire_now();
     v->dialogue =
         (struct dialogue){.client = &v->client,
                           .backend = &v->backend,
                           .policy = &v->policy,
+                          .step = "connecting to the server",
                           .pretls_deadline = wire_deadline((unsigned)pool->service->timeout_pretls),
                           .secure = secure,
                           .renew_backend = renew_backend,
+                          .next_backend = next_backend,
                           .session = v};
-    tap_init(&v->tap, out, p != NULL ? p->may_show : NULL);
-    if (!receive_visitor(v))
+    turns_begin(&v->turns, now, v->dialogue.pretls_deadline);
+}
+
+void visit_run(struct visit *v, const struct pool *pool, const struct backends *backends,
+               const struct onlooker *onlooker)
+{
+    *v = (struct visit){.pool = pool,
+                        .backends = backends,
+                        .onlooker = onlooker,
+                        .policy = pool->policy,
+                        .client_fds = {-1, -1},
+                        .backend_fd = -1};
+    begin(v, pool);
+    begin_tap(v);
+    if (!receive_visitor(v)) {
         decide(v, VISIT_NO_ANSWER, strerror(errno));
-    else if (reach_server(v, 0))
-        judge(v, talk(v));
+    } else {
+        enum dialogue_end end = reach_server(v) ? talk(v) : DIALOGUE_LOST;
+        if (v->address != NULL)
+            judge(v, end);
+    }
     leave_server(v);
     tap_end(&v->tap);
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: ISC
  *
  * One session of a service with client = yes without a client: up to the point where a client would
- * be served, by the very code of a session (backend.h, upstream.h, the protocol's `request`), and
- * then goodbye. In the place of the client is a visitor, who says what the protocol's `visit` says.
+ * be served, from server to server if need be, by the very code of a session (backend.h, turns.h,
+ * upstream.h, the protocol's `request`), and then goodbye. In the place of the
+ * client is a visitor, who says what the protocol's `visit` says.
  */
 #ifndef PROXY_VISIT_H
 #define PROXY_VISIT_H
 
 #include "proxy/pool.h"
 #include "proxy/tap.h"
+#include "proxy/turns.h"
 #include "proxy/upstream.h"
 
 /* In the order of their gravity, which is that of the exit status. */
@@ -18,10 +20,26 @@ enum visit_result {
     VISIT_NO_ANSWER, /* not reached, silent, gone, or not of this protocol */
 };
 
+struct visit;
+
+/* Who is told how it goes. */
+struct onlooker {
+    FILE *dialogue; /* where that is shown; NULL: nowhere */
+    /* There is a connection to a server, and nothing has been said on it. */
+    void (*arrives)(void *ctx, const struct visit *v);
+    /* It has been judged (`result`, `reason`), and will be left for another. */
+    void (*moves_on)(void *ctx, const struct visit *v);
+    /* Servers on the way to the next one did not answer: one sentence, not yet printable. */
+    void (*passes)(void *ctx, const char *why);
+    void *ctx;
+};
+
 struct visit {
     const struct pool *pool;
     const struct backends *backends; /* all that are tried, in this order */
+    const struct onlooker *onlooker;
     struct tap tap;
+    struct turns turns;
 
     enum visit_result result;
     char reason[512]; /* not yet printable; with VISIT_MET it says why something is not as usual */
@@ -37,10 +55,10 @@ struct visit {
     bool shook_hands; /* `outcome` is set */
 };
 
-/* Goes there and comes back. `out`: where the dialogue is shown (NULL: nowhere). Each step has the
- * deadlines of the service. */
+/* Goes there and comes back; what is known at the end is of the last server that was reached. Each
+ * step has the deadlines of the service. `onlooker` is borrowed. */
 void visit_run(struct visit *v, const struct pool *pool, const struct backends *backends,
-               FILE *out);
+               const struct onlooker *onlooker);
 void visit_finish(struct visit *v);
 
 #endif

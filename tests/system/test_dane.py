@@ -436,6 +436,27 @@ def test_probe_of_a_domain(zones, tmp_path, leaves):
         assert done.returncode == 2 and "there is no address of this kind" in done.stdout
 
 
+def test_probe_goes_on_to_the_next_exchange(zones, tmp_path, leaves):
+    """Each by its own records; and what is told is what a session does (test_next_server.py)."""
+    port = net.free_port()
+    with TlsServer(leaves["expired"], address=("127.0.0.3", port)) as bad, \
+            TlsServer(leaves["lonely"], address=("127.0.0.4", port)) as good:
+        dns = zones("domain.lab. MX 10 one.lab.", "domain.lab. MX 20 two.lab.",
+                    "domain.lab. MX 30 three.lab.",
+                    "one.lab. A 127.0.0.3", "two.lab. A 127.0.0.4", "three.lab. A 127.0.0.5",
+                    *tlsa("one.lab.", port, tlsa_of(leaves["lonely"])),
+                    *tlsa("two.lab.", port, tlsa_of(leaves["lonely"])))
+        done = probe_of(dns, tmp_path, connect=f"mx:domain.lab:{port}", tlsLevel="dane")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(bad.sessions) == len(good.sessions) == 1
+    before, behind = done.stdout.split(f"mx:domain.lab:{port} (127.0.0.4:{port})\n")
+    assert before.startswith(f"mx:domain.lab:{port} (127.0.0.3:{port})\n")
+    assert "TLSA: 1 record for one.lab, 1 can be used, and none fits" in before
+    assert "\nNOT MET: " in before and "tlsa-invalid" in before.splitlines()[-2]
+    assert "TLSA: 1 record for two.lab, 1 can be used, and one fits" in behind
+    assert behind.splitlines()[-1].endswith("; number 2 of 3 would serve, before it: 1 not met")
+
+
 @pytest.mark.parametrize("records, text", [
     (["domain.lab. MX 0 ."], "the domain takes no mail (null MX)"),
     (["other.lab. A 127.0.0.1"], "there is no domain domain.lab"),

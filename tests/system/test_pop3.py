@@ -526,6 +526,9 @@ def test_next_server_is_asked_while_the_client_has_heard_nothing(fetch, pki, def
             client.quit()
         assert PASSWORD.encode() not in first.ended().received
         assert "is left for another" in proxy.log
+        done = ehlock.run("probe", "--config", proxy.config, "--service", "smtp")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "; number 2 of 2 would serve, before it: 1 no" in done.stdout.splitlines()[-1]
 
 
 def test_probe(pki):

@@ -10,7 +10,9 @@ import net
 import pytest
 from backend import Backend, ScriptedBackend
 from ehlock import global_part, section
+from net import text_of
 from pki import NAME, openssl, pin_of
+from test_next_server import TROUBLES, has_heard, silent, troubled
 from tls_server import GO_AHEAD, TlsServer
 
 MET, NOT_MET, NO_ANSWER, USAGE, CONFIG = 0, 1, 2, 64, 78
@@ -429,6 +431,155 @@ def test_unix_socket(pki, public_dir):
         done = probe(server.address, "--match", NAME)
         assert done.returncode == MET, done.stdout + done.stderr
         assert result(done).startswith(f"met: {server.address} ({server.address}): ")
+
+
+# -- several servers
+
+class Several:
+    """A service that has these in `connect`, in this order."""
+
+    def __init__(self, directory, pki, servers, **options):
+        self.config = directory / "several.conf"
+        self.config.write_text(global_part(hostname="proxy.example.org") + section("out", **{
+            "accept": "127.0.0.1:1", "client": True, "protocol": "smtp", "CAfile": pki.ca,
+            "checkHost": NAME, "connect": [getattr(s, "address", s) if isinstance(s, str) else
+                                           text_of(s.address) for s in servers], **options}))
+
+    def probe(self, *args, **more):
+        return probe(None, "--config", self.config, "--service", "out", *args, **more)
+
+
+def results(done):
+    """The first word of each result, and where it is of."""
+    return re.findall(r"^(met|NOT MET|NO ANSWER): (?:backend )?(\S+?)[ :]*(?: |$)", done.stdout, re.M)
+
+
+def heading(server):
+    return f"{text_of(server.address)} ({text_of(server.address)})\n"
+
+
+def dead_address():
+    return f"127.0.0.1:{net.free_port()}"
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_next_server_is_met_where_a_session_would_meet_it(pki, tmp_path, trouble):
+    _, _, reason, clear, secret = TROUBLES[trouble]
+    with troubled(pki, trouble) as bad, TlsServer(pki.ecdsa) as good:
+        done = Several(tmp_path, pki, [bad, good]).probe()
+        assert done.returncode == MET, done.stdout + done.stderr
+        if clear is not None:
+            has_heard(bad, bad.ended(), clear, secret)
+        assert [c.split()[0] for c in good.ended().commands] == [b"EHLO", b"STARTTLS", b"EHLO",
+                                                                 b"QUIT"]
+        assert len(bad.sessions) == len(good.sessions) == 1
+        first, second = done.stdout.split("\n\n" + heading(good))
+    assert first.startswith(heading(bad))
+    word = "NO ANSWER" if trouble in ("ehlo-421", "greeting-421", "greeting-554", "nonsense") \
+        else "NOT MET"
+    left = first.splitlines()[-1]
+    assert left.startswith(f"{word}: {text_of(bad.address)} ") and f": {reason}" in left, left
+    count = "1 no answer" if word == "NO ANSWER" else "1 not met"
+    assert result(done).startswith(f"met: {text_of(good.address)} ")
+    assert result(done).endswith(f"; number 2 of 2 would serve, before it: {count}")
+    assert "FAIL" not in second and second.count("\ncertificate 1 of ") == 1
+    assert ("FAIL" in first) == (trouble in ("untrusted", "wrong-name", "expired"))
+
+
+def test_first_server_that_serves_is_the_only_one(pki, tmp_path):
+    with TlsServer(pki.ecdsa) as good, TlsServer(pki.expired) as other:
+        several = Several(tmp_path, pki, [good, other])
+        done = several.probe()
+        assert done.returncode == MET and done.stdout.startswith(heading(good))
+        assert results(done) == [("met", text_of(good.address))] and " of 2" not in result(done)
+        assert len(other.sessions) == 0
+        assert several.probe("--all", "--brief").returncode == NOT_MET
+        assert len(other.sessions) == 1
+
+
+@pytest.mark.parametrize("first, second, status, told", [
+    ("untrusted", "greeting-554", NO_ANSWER, "1 not met, 1 no answer"),
+    ("greeting-554", "untrusted", NOT_MET, "1 not met, 1 no answer"),
+    ("expired", "untrusted", NOT_MET, "2 not met"),
+    ("nonsense", "greeting-421", NO_ANSWER, "2 no answer"),
+    ("vanishing", "refusing", NOT_MET, "2 not met"),
+])
+def test_if_all_fail_the_last_one_counts(pki, tmp_path, first, second, status, told):
+    with troubled(pki, first) as one, troubled(pki, second) as other:
+        done = Several(tmp_path, pki, [one, other]).probe()
+        assert done.returncode == status
+        assert [where for _, where in results(done)] == [text_of(s.address) for s in (one, other)]
+    assert result(done).endswith(f"; tried 2 of 2, and none would serve: {told}")
+
+
+def test_last_of_several_that_was_reached_counts(pki, tmp_path):
+    """Its result is told again, behind those that could not be reached."""
+    ends = [dead_address(), dead_address()]
+    with TlsServer(pki.expired) as bad:
+        done = Several(tmp_path, pki, [ends[0], bad, ends[1]]).probe()
+        brief = Several(tmp_path, pki, [ends[0], bad, ends[1]]).probe("--brief")
+    where = text_of(bad.address)
+    assert done.returncode == brief.returncode == NOT_MET
+    assert results(done) == [("NO ANSWER", ends[0]), ("NOT MET", where), ("NO ANSWER", ends[1]),
+                             ("NOT MET", where)]
+    assert done.stdout.count("certificate 1 of 1") == 1
+    assert result(done).endswith("; tried 3 of 3, and none would serve: 1 not met, 2 no answer")
+    assert result(brief) == result(done) and len(brief.stdout.splitlines()) == 1
+
+
+def test_nobody_is_there(pki, tmp_path):
+    ends = [dead_address(), dead_address()]
+    done = Several(tmp_path, pki, ends).probe()
+    assert done.returncode == NO_ANSWER and len(done.stdout.splitlines()) == 1
+    assert all(f"backend {one}: Connection refused" in done.stdout for one in ends)
+    assert result(done).endswith("; tried 2 of 2, and none would serve: 2 no answer")
+
+
+def test_silent_server_leaves_time_for_the_next(pki, tmp_path):
+    with ScriptedBackend(silent) as mute, TlsServer(pki.ecdsa) as good:
+        several = Several(tmp_path, pki, [mute, good])
+        done = several.probe("--timeout", 3)
+        assert done.returncode == MET and "took too long" in done.stdout, done.stdout
+        done = several.probe("--timeout", 3, "--brief")
+    assert done.returncode == MET and len(done.stdout.splitlines()) == 1
+    assert done.stdout.endswith("; number 2 of 2 would serve, before it: 1 no answer\n")
+
+
+def test_each_server_has_its_own_level(pki, tmp_path):
+    with TlsServer(pki.expired) as one, TlsServer(pki.lonely) as other:
+        done = Several(tmp_path, pki, [one, other],
+                       tlsPolicy=f"/:{other.address[1]}$/ encrypt").probe()
+        assert done.returncode == MET and "level encrypt," in result(done)
+        assert f"NOT MET: {text_of(one.address)} ({text_of(one.address)}): level secure," in done.stdout
+
+
+def test_each_server_is_shown_from_its_first_line(pki, tmp_path):
+    def talk(peer):
+        peer.send(b"220-b\r\n" * 1000 + b"554 c\r\n")
+        peer.read_to_end()
+    with ScriptedBackend(talk) as bad, TlsServer(pki.ecdsa) as good:
+        done = Several(tmp_path, pki, [bad, good]).probe()
+    assert done.returncode == MET and done.stdout.count("(more is not shown)") == 1
+    assert "S: 220 server.example.org ESMTP secret-greeting" in dialogue(done)
+
+
+@pytest.mark.parametrize("protocol", ["smtp", None])
+def test_next_server_with_tls_from_the_first_byte(pki, tmp_path, protocol):
+    with TlsServer(pki.expired, implicit=True) as bad, \
+            ScriptedBackend(lambda peer: None) as hasty, TlsServer(pki.ecdsa, implicit=True) as good:
+        done = Several(tmp_path, pki, [bad, hasty, good], implicitTls=True, protocol=protocol).probe()
+        assert done.returncode == MET, done.stdout
+        assert bad.secret(bad.ended()) == b""
+    assert result(done).endswith("; number 3 of 3 would serve, before it: 2 not met")
+    assert dialogue(done).count("   (TLS from here)") == 2
+    assert dialogue(done).count("   (the TLS handshake has failed)") == 1
+
+
+def test_certificate_of_the_one_that_serves_expires_soon(pki, tmp_path):
+    with TlsServer(pki.foreign) as bad, TlsServer(pki.ecdsa) as good:
+        done = Several(tmp_path, pki, [bad, good]).probe("--days", 30, "--brief")
+    assert done.returncode == NOT_MET and "in 30 days it will be so: " in done.stdout
+    assert done.stdout.endswith("; number 2 of 2 would serve, before it: 1 not met\n")
 
 
 # -- monitoring, and the command line

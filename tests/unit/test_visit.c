@@ -6,11 +6,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "protocols/dialogue.h"
 #include "proxy/address.h"
 #include "proxy/demand.h"
 #include "proxy/visit.h"
@@ -21,7 +23,7 @@ enum { SECONDS = 20 };
 
 /* Waits for the server's first line, which says what to do: whether TLS was offered, and how it
  * goes on. */
-static enum dialogue_end request(struct dialogue *d)
+static enum dialogue_end meet(struct dialogue *d)
 {
     struct line line;
     d->step = "reading the banner";
@@ -36,10 +38,25 @@ static enum dialogue_end request(struct dialogue *d)
     case 'R':
         snprintf(d->reason, sizeof d->reason, "no TLS here");
         return DIALOGUE_REFUSED;
-    default: /* hears the client out */
-        break;
+    case 'Q':
+        snprintf(d->reason, sizeof d->reason, "no TLS here");
+        dialogue_quit_backend(d);
+        return DIALOGUE_REFUSED;
+    default:
+        return DIALOGUE_GO_ON;
     }
-    for (;;) {
+}
+
+/* Then hears the client out. */
+static enum dialogue_end request(struct dialogue *d)
+{
+    struct line line;
+    enum dialogue_end end;
+    do
+        end = meet(d);
+    while ((end == DIALOGUE_REFUSED || end == DIALOGUE_LOST) && d->others_left &&
+           d->next_backend(d));
+    while (end == DIALOGUE_GO_ON) {
         d->step = "serving the client";
         if (wire_getline(d->client, 100, d->pretls_deadline, &line) != WIRE_OK)
             return DIALOGUE_LOST;
@@ -50,6 +67,7 @@ static enum dialogue_end request(struct dialogue *d)
         if (line.data[0] == 'B')
             return DIALOGUE_DONE;
     }
+    return end;
 }
 
 static void visit(struct wire *server, const char *hostname, int64_t deadline)
@@ -99,18 +117,20 @@ static const struct row {
 
 /* ---- the server ---- */
 
-/* In a process of its own: says the banner, and reads to the end. */
+/* In a process of its own: says the banner, and reads to the end. An entry of its own in `out`. */
 static pid_t start_server(const char *banner, struct backends *out)
 {
-    struct sockaddr_in *in = (struct sockaddr_in *)&out->addresses[0].sa;
+    struct address *a = &out->addresses[out->count];
+    struct sockaddr_in *in = (struct sockaddr_in *)&a->sa;
     char c;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    out->addresses[0].len = sizeof *in;
-    out->count = 1;
+    a->len = sizeof *in;
+    out->entries[out->count] = (unsigned char)out->count;
+    out->count++;
     assert_int_equal(bind(fd, (struct sockaddr *)in, sizeof *in), 0);
     assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)in, &out->addresses[0].len), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)in, &a->len), 0);
     pid_t pid = fork();
     if (pid == 0) {
         alarm(SECONDS);
@@ -124,41 +144,132 @@ static pid_t start_server(const char *banner, struct backends *out)
     return pid;
 }
 
+/* ---- the visits ---- */
+
+static void note_arrival(void *ctx, const struct visit *v)
+{
+    fprintf(ctx, "to %s\n", v->to->name);
+}
+
+static void note_moving_on(void *ctx, const struct visit *v)
+{
+    fprintf(ctx, "left: %d, %s\n", (int)v->result, v->reason);
+}
+
+static void note_passing(void *ctx, const char *why)
+{
+    fprintf(ctx, "passed: %s\n", strstr(why, "refused") != NULL ? "refused" : why);
+}
+
+/* Returns what is shown, to be freed. `v` is to be finished. */
+static char *run_visit(struct visit *v, const struct service *s, const struct backends *backends,
+                       const struct destination *items)
+{
+    static struct pool pool;
+    static struct destinations destinations;
+    static struct onlooker onlooker; /* the visit points to all three */
+    char *shown = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&shown, &len);
+    destinations = (struct destinations){.items = (struct destination *)items, .count = 2};
+    pool = (struct pool){
+        .service = s, .policy.hostname = "proxy.example.org", .destinations = &destinations};
+    onlooker = (struct onlooker){.dialogue = out,
+                                 .arrives = note_arrival,
+                                 .moves_on = note_moving_on,
+                                 .passes = note_passing,
+                                 .ctx = out};
+    visit_run(v, &pool, backends, &onlooker);
+    fclose(out);
+    return shown;
+}
+
+static struct service service_of(const struct protocol *p)
+{
+    return (struct service){.protocol = p,
+                            .timeout_connect = SECONDS,
+                            .timeout_busy = SECONDS,
+                            .timeout_pretls = SECONDS,
+                            .timeout_handshake = SECONDS};
+}
+
+static struct demand demand = {.level = LEVEL_MAY};
+static const struct destination destinations[] = {{.name = "server", .demand = &demand},
+                                                  {.name = "other", .demand = &demand}};
+
 static void visit_comes_to_this(void **state)
 {
     static struct backends backends;
     const struct row *r = *state;
-    struct demand demand = {.level = LEVEL_MAY};
-    struct destination to = {.name = "server", .demand = &demand};
-    struct destinations destinations = {.items = &to, .count = 1};
-    const struct service service = {.protocol = r->protocol,
-                                    .timeout_connect = SECONDS,
-                                    .timeout_busy = SECONDS,
-                                    .timeout_pretls = SECONDS,
-                                    .timeout_handshake = SECONDS};
-    const struct pool pool = {
-        .service = &service, .policy.hostname = "proxy.example.org", .destinations = &destinations};
+    const struct service service = service_of(r->protocol);
     struct visit v;
-    char *shown = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&shown, &len);
 
     memset(&backends, 0, sizeof backends);
     pid_t pid = start_server(r->banner, &backends);
-    visit_run(&v, &pool, &backends, out);
-    fclose(out);
+    char *shown = run_visit(&v, &service, &backends, destinations);
     assert_string_equal(v.reason, r->want_reason);
     assert_int_equal(v.result, r->want);
-    assert_string_equal(shown, r->want_shown);
-    assert_ptr_equal(v.to, &to);
+    assert_true(strncmp(shown, "to server\n", 10) == 0);
+    assert_string_equal(shown + 10, r->want_shown);
+    assert_ptr_equal(v.to, &destinations[0]);
     visit_finish(&v);
     free(shown);
     waitpid(pid, NULL, 0);
+}
+
+/* ---- two servers ---- */
+
+static const struct pair {
+    const char *name;
+    const char *first, *second; /* banners; NULL: it closes */
+    bool second_is_closed;      /* nobody listens there */
+    enum visit_result want;
+    const char *want_reason, *want_shown;
+} pairs[] = {
+    {"one that is refused is left", "Q\n", "G\n", false, VISIT_MET, "",
+     "to server\nS: Q\\n\nC: QUIT\nleft: 1, no TLS here\n"
+     "to other\nS: G\\n\nC: HI proxy.example.org\\n\nC: BYE\\n\n"},
+    {"one that says nothing is left", NULL, "G\n", false, VISIT_MET, "",
+     "to server\nleft: 2, there is none, while reading the banner\n"
+     "to other\nS: G\\n\nC: HI proxy.example.org\\n\nC: BYE\\n\n"},
+    {"the last one counts", "Q\n", NULL, false, VISIT_NO_ANSWER,
+     "there is none, while reading the banner",
+     "to server\nS: Q\\n\nC: QUIT\nleft: 1, no TLS here\nto other\n"},
+    {"the last that was reached counts", "Q\n", NULL, true, VISIT_NOT_MET, "no TLS here",
+     "to server\nS: Q\\n\nC: QUIT\nleft: 1, no TLS here\npassed: refused\n"},
+    {"one that serves has no other", "G\n", "G\n", false, VISIT_MET, "",
+     "to server\nS: G\\n\nC: HI proxy.example.org\\n\nC: BYE\\n\n"},
+};
+
+static void two_come_to_this(void **state)
+{
+    static struct backends backends;
+    const struct pair *r = *state;
+    const struct service service = service_of(&talkative);
+    struct visit v;
+
+    memset(&backends, 0, sizeof backends);
+    pid_t pids[] = {start_server(r->first, &backends), start_server(r->second, &backends)};
+    if (r->second_is_closed) {
+        kill(pids[1], SIGKILL);
+        waitpid(pids[1], NULL, 0);
+    }
+    char *shown = run_visit(&v, &service, &backends, destinations);
+    assert_string_equal(shown, r->want_shown);
+    assert_string_equal(v.reason, r->want_reason);
+    assert_int_equal(v.result, r->want);
+    visit_finish(&v);
+    free(shown);
+    for (size_t i = 0; i < 2; i++) {
+        kill(pids[i], SIGKILL);
+        waitpid(pids[i], NULL, 0);
+    }
 }
 
 int main(void)
 {
     struct unit u = {0};
     UNIT_ADD_TABLE(&u, visit_comes_to_this, rows);
+    UNIT_ADD_TABLE(&u, two_come_to_this, pairs);
     return unit_run(&u, "visit");
 }
