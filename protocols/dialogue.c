@@ -80,7 +80,7 @@ bool dialogue_client_knows_nothing(const struct dialogue *d)
 void dialogue_forget_server(struct dialogue *d)
 {
     d->server_tls_active = d->server_verified = false;
-    d->offered_tls = d->heard_offer = d->said_quit = false;
+    d->offered_tls = d->heard_offer = d->said_quit = d->logging_in = false;
     d->reason[0] = '\0';
     d->remedy = NULL;
 }

@@ -92,6 +92,7 @@ struct dialogue {
     bool offered_tls;     /* request: the server has named its upgrade, in clear */
     bool heard_offer;     /* request: it has had the opportunity to */
     bool said_quit;       /* request: to the server, which has answered, but does not do */
+    bool logging_in;      /* request: it has come to the login, well or badly */
     bool others_left;     /* request: `next_backend` may be called, and lead to another server */
     /* TLS, or a decision to do without, is due by then. request: of each server another */
     int64_t pretls_deadline;

@@ -222,6 +222,7 @@ enum dialogue_end smtp_log_in(struct smtp *s)
     if (s->d->login == NULL)
         return DIALOGUE_GO_ON;
     s->d->step = log_in_step;
+    s->d->logging_in = true;
     if (!s->d->server_tls_active || !s->d->server_verified) {
         dialogue_because(s->d, "no login: the server has not been verified");
         return turn_away(s, "Mail server cannot be verified, try again later");

@@ -221,6 +221,22 @@ void login_check(struct config *c, struct service *s)
         take_password(c, s);
 }
 
+static void leave_out(char **option)
+{
+    free(*option);
+    *option = NULL;
+}
+
+bool login_leave_out(struct service *s)
+{
+    if (s->login_username == NULL)
+        return false;
+    leave_out(&s->login_username);
+    leave_out(&s->login_token_program);
+    login_finish(s);
+    return true;
+}
+
 void login_forget_defaults(struct config *c)
 {
     char *password = c->defaults.login_password;

@@ -17,6 +17,9 @@
 void login_check(struct config *c, struct service *s);
 /* Complains about them in a service that offers TLS to clients. */
 void login_forbid(struct config *c, const struct service *s);
+/* The service, which has been checked, logs in to nobody: neither its secret nor its program will
+ * be looked at. False: it does not anyhow. */
+bool login_leave_out(struct service *s);
 /* Wipes what of them stands before the first section; every service has its copy. */
 void login_forget_defaults(struct config *c);
 /* Accepts a service without any. */

@@ -93,6 +93,8 @@ static void tell_of_the_left(void *ctx, const struct visit *v)
     if (s->command->brief)
         return;
     probe_report_details(stdout, v, s->measures);
+    if (v->dialogue.logging_in)
+        (void)probe_report_login(stdout, v, false);
     if (has_talked(v))
         putchar('\n');
     probe_report_result(stdout, v, s->measures);
@@ -106,6 +108,8 @@ static void tell_of_the_last(const struct story *s, const struct visit *v)
         return;
     if (!s->told)
         probe_report_details(stdout, v, s->measures);
+    if (v->address != NULL)
+        gap = probe_report_login(stdout, v, s->command->skips_login) || gap;
     if (gap)
         putchar('\n');
 }
@@ -215,11 +219,12 @@ static int go(struct generation *g, const struct probe_command *w)
 {
     struct pool *p = &g->pools[0];
     prepare_streams();
-    resolver_keep(g); /* ends when this process does */
+    programs_keep(g);
+    resolver_keep(g); /* both end when this process does */
     const struct oneshot kept = {.fd = -1,
                                  .report_fd = -1,
                                  .stop_fd = g->keys->stop_fds[1],
-                                 .spawner_stop_fd = -1,
+                                 .spawner_stop_fd = g->spawner.stop_fd,
                                  .resolver_stop_fd = g->resolver.stop_fd,
                                  .cancel_fd = -1};
     struct measure *m = measures_create(p->service, p->destinations);
@@ -265,7 +270,9 @@ static int probe(struct config *c, const struct probe_command *w)
     if (g == NULL || !generation_begin_keys(g, error, sizeof error) ||
         !generation_finish_keys(g, error, sizeof error) ||
         !tls_memory_read(&memory, g->config, FIRST_USE_LOOKS, NULL, error, sizeof error)) {
-        fprintf(stderr, "ehlock probe: %s\n", error);
+        fprintf(stderr, "ehlock probe: %s%s\n", error,
+                w->login && geteuid() != 0 ? " (--login is for who may read the secret: root?)"
+                                           : "");
         generation_destroy(g, true);
         return EX_CONFIG;
     }

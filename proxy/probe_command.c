@@ -10,6 +10,7 @@
 #include <sysexits.h>
 
 #include "proxy/address.h"
+#include "proxy/login.h"
 #include "proxy/options.h"
 
 enum {
@@ -21,7 +22,7 @@ static const char default_seconds[] = "30";
 static const char usage[] =
     "usage: ehlock probe HOST[:PORT] [--protocol smtp|lmtp|pop3|none] [--implicit-tls]\n"
     "                    [--level LEVEL] [--match NAME] [--pin PIN] [--CAfile FILE] [...]\n"
-    "       ehlock probe --config FILE --service SERVICE [HOST[:PORT]] [...]\n"
+    "       ehlock probe --config FILE --service SERVICE [HOST[:PORT] | --login] [...]\n"
     "  --protocol NAME    what is spoken (default smtp); none: nothing, TLS from the first byte\n"
     "  --implicit-tls     TLS from the first byte (default port of smtp: 465)\n"
     "  --level LEVEL      none, may, encrypt, fingerprint, verify, secure, dane or dane-only\n"
@@ -34,6 +35,7 @@ static const char usage[] =
     "  --timeout SECONDS  for the connection, and for all until TLS (default 30)\n"
     "  --days N           certificates that expire within N days do not meet the level\n"
     "  --all              each address by itself, not only up to the first that would serve\n"
+    "  --login            log in as the service does, if the server is what is demanded\n"
     "  -4, -6             IPv4 or IPv6 addresses only\n"
     "  --brief            print the one line with the result only\n"
     "exit status: 0 the level is met by one server, 1 it is not, 2 not reached or no answer\n"
@@ -94,6 +96,9 @@ static bool take_option(struct probe_command *w, int o)
         return read_days(optarg, &w->days);
     case 'i':
         return say_option(w, "--implicit-tls", "implicitTls", "yes");
+    case 'L':
+        w->login = true;
+        return true;
     case 'l':
         return say_option(w, "--level", "tlsLevel", optarg);
     case 'm':
@@ -124,16 +129,26 @@ static bool is_plain(int argc, char **argv)
     return true;
 }
 
+static const struct option options[] = {
+    {"CAfile", required_argument, NULL, 'C'},
+    {"all", no_argument, NULL, 'a'},
+    {"brief", no_argument, NULL, 'b'},
+    {"days", required_argument, NULL, 'd'},
+    {"config", required_argument, NULL, 'c'},
+    {"help", no_argument, NULL, 'h'},
+    {"implicit-tls", no_argument, NULL, 'i'},
+    {"level", required_argument, NULL, 'l'},
+    {"login", no_argument, NULL, 'L'},
+    {"match", required_argument, NULL, 'm'},
+    {"pin", required_argument, NULL, 'p'},
+    {"protocol", required_argument, NULL, 'P'},
+    {"service", required_argument, NULL, 's'},
+    {"timeout", required_argument, NULL, 't'},
+    {0},
+};
+
 static bool parse(int argc, char **argv, struct probe_command *w)
 {
-    static const struct option options[] = {
-        {"CAfile", required_argument, NULL, 'C'},   {"all", no_argument, NULL, 'a'},
-        {"brief", no_argument, NULL, 'b'},          {"days", required_argument, NULL, 'd'},
-        {"config", required_argument, NULL, 'c'},   {"help", no_argument, NULL, 'h'},
-        {"implicit-tls", no_argument, NULL, 'i'},   {"level", required_argument, NULL, 'l'},
-        {"match", required_argument, NULL, 'm'},    {"pin", required_argument, NULL, 'p'},
-        {"protocol", required_argument, NULL, 'P'}, {"service", required_argument, NULL, 's'},
-        {"timeout", required_argument, NULL, 't'},  {0}};
     int o;
     *w = (struct probe_command){.family = AF_UNSPEC};
     while ((o = getopt_long(argc, argv, "46h", options, NULL)) != -1) {
@@ -148,14 +163,33 @@ static bool parse(int argc, char **argv, struct probe_command *w)
     return is_plain(argc, argv) && argc - optind <= 1;
 }
 
+/* A login is for the servers of a service: a password for one is not told to a HOST that was
+ * mistyped, nor to each address in turn, which is how accounts are locked. NULL, or what is wrong.
+ */
+static const char *check_login(const struct probe_command *w)
+{
+    if (!w->login)
+        return NULL;
+    if (w->config == NULL)
+        return "--login is for a service that logs in: write --config FILE --service SERVICE";
+    if (w->host != NULL)
+        return "--login is for the servers that the service has in connect: leave HOST out";
+    return w->all ? "--login is for the one server that would serve: leave --all out" : NULL;
+}
+
+static const char *check_words(const struct probe_command *w)
+{
+    if ((w->config != NULL) != (w->service != NULL))
+        return "--config FILE and --service SERVICE belong together";
+    if (w->config == NULL && w->host == NULL)
+        return "which host? write HOST[:PORT]";
+    return check_login(w);
+}
+
 /* What contradicts itself. False: it has been told. */
 static bool check(const struct probe_command *w)
 {
-    const char *wrong = NULL;
-    if ((w->config != NULL) != (w->service != NULL))
-        wrong = "--config FILE and --service SERVICE belong together";
-    else if (w->config == NULL && w->host == NULL)
-        wrong = "which host? write HOST[:PORT]";
+    const char *wrong = check_words(w);
     if (wrong != NULL)
         fprintf(stderr, "ehlock probe: %s\n", wrong);
     else if (w->config != NULL && (w->n_lines > 0 || w->protocol != NULL))
@@ -280,7 +314,22 @@ static bool write_service(struct config *c, const struct probe_command *w)
     return add_lines(c, w, false) && ok;
 }
 
-int probe_command_configure(struct config *c, const struct probe_command *w)
+/* Without --login nobody needs to be able to read the secret. */
+static bool settle_login(struct service *s, struct probe_command *w)
+{
+    if (!w->login) {
+        w->skips_login = login_leave_out(s);
+        return true;
+    }
+    if (s->login_username == NULL)
+        fprintf(stderr,
+                "ehlock probe: [%s] does not log in: leave --login out, or write protocolUsername "
+                "= NAME there\n",
+                s->name);
+    return s->login_username != NULL;
+}
+
+int probe_command_configure(struct config *c, struct probe_command *w)
 {
     c->complain = complain;
     c->no_accept = NO_ACCEPT_FINE;
@@ -297,7 +346,7 @@ int probe_command_configure(struct config *c, const struct probe_command *w)
         return EX_USAGE;
     c->only = s;
     if (config_check(c))
-        return 0;
+        return settle_login(s, w) ? 0 : EX_USAGE;
     if (w->config == NULL)
         fputs("ehlock probe: here tlsLevel is --level, checkHost is --match, verifyPeer is --pin, "
               "and connect is HOST:PORT\n",

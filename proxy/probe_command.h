@@ -29,9 +29,10 @@ struct probe_command {
     struct probe_said lines[PROBE_LINES_MAX];
     size_t n_lines;
     const char *protocol; /* NULL: the default */
-    bool all, brief;
-    int family;    /* AF_UNSPEC: both */
-    unsigned days; /* that the certificates have to be valid for */
+    bool all, brief, login;
+    bool skips_login; /* the service would log in, and we do not; known when it is configured */
+    int family;       /* AF_UNSPEC: both */
+    unsigned days;    /* that the certificates have to be valid for */
 };
 
 /* 0, or the exit status: the command cannot be understood, which has been told. Exits after --help.
@@ -40,6 +41,6 @@ int probe_command_parse(int argc, char **argv, struct probe_command *out);
 
 /* 0: `c`, which has been initialised, is read and checked, and its `only` is the service. Otherwise
  * the exit status, and everything has been told. */
-int probe_command_configure(struct config *c, const struct probe_command *command);
+int probe_command_configure(struct config *c, struct probe_command *command);
 
 #endif

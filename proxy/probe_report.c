@@ -171,6 +171,30 @@ void probe_report_details(FILE *out, const struct visit *v, const struct measure
     report_levels(out, &e, &v->upstream);
 }
 
+/* ---- the login ---- */
+
+/* A password that is wrong locks accounts if it is tried every minute: nobody's is, unasked. */
+bool probe_report_login(FILE *out, const struct visit *v, bool skipped)
+{
+    const struct dialogue *d = &v->dialogue;
+    if (d->login == NULL && !skipped)
+        return false;
+    fputs("\nlogin: ", out);
+    if (skipped) {
+        fputs("not tried; --login tries it", out);
+    } else if (d->logged_in != NULL) {
+        fprintf(out, "pass (%s)", d->logged_in);
+    } else if (!d->logging_in) {
+        fputs("not tried: no server was good enough for it", out);
+    } else {
+        fputs("FAIL: ", out);
+        put(out, d->reason);
+        fprintf(out, "%s%s", d->remedy != NULL ? "; " : "", d->remedy != NULL ? d->remedy : "");
+    }
+    putc('\n', out);
+    return true;
+}
+
 /* ---- the one line ---- */
 
 bool probe_expires_within(const struct visit *v, const struct measure *m, unsigned days, char *why,
@@ -192,6 +216,8 @@ static void put_tls(FILE *out, const struct visit *v, const struct examination *
             server_level_word(highest_level(e, &v->upstream)),
             e->state[EXAMINED_VALIDITY] == EXAMINED_PASSES ? "valid" : "but",
             e->why[EXAMINED_VALIDITY]);
+    if (v->dialogue.logged_in != NULL)
+        fprintf(out, ", login by %s", v->dialogue.logged_in);
 }
 
 /* Nothing is known of a server that did not answer, and little of one that nobody asked for TLS. */

@@ -18,6 +18,10 @@ void probe_report_details(FILE *out, const struct visit *v, const struct measure
 bool probe_expires_within(const struct visit *v, const struct measure *m, unsigned days, char *why,
                           size_t size);
 
+/* "login: pass (...)", "login: FAIL: ...", or that it was not tried. False: nothing, for the
+ * service does not log in. `skipped`: it does, and the visitor was not to. */
+bool probe_report_login(FILE *out, const struct visit *v, bool skipped);
+
 /* "met: ...", "NOT MET: ..." or "NO ANSWER: ...". */
 void probe_report_result(FILE *out, const struct visit *v, const struct measure *m);
 

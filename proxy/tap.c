@@ -34,6 +34,30 @@ static bool may_go_on(struct tap *t)
     return false;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The code of a reply (RFC 5321 §4.2), of which all is known that it can be. */
+static size_t code_length(const char *text, size_t len)
+{
+    bool is_reply = len >= 3 && text[0] >= '2' && text[0] <= '5' && is_digit(text[1]) &&
+                    is_digit(text[2]) && (len == 3 || text[3] == ' ' || text[3] == '-');
+    return !is_reply ? 0 : len > 3 && text[3] == '-' ? 4 : 3;
+}
+
+/* How many of the first `len` bytes, which are the line without its end. */
+static size_t may_show(const struct tap *t, const struct tap_line *line, size_t len)
+{
+    size_t n = len;
+    if (line == &t->said)
+        n = t->may_show != NULL ? t->may_show(line->text, len) : 0;
+    else if (t->told_secret)
+        n = code_length(line->text, len);
+    return n < len ? n : len;
+}
+
 /* Line ends are shown only where they are not CRLF. */
 static void show(struct tap *t, struct tap_line *line)
 {
@@ -47,10 +71,10 @@ static void show(struct tap *t, struct tap_line *line)
     } else if (line->left_out == 0) {
         how = " (no line end)";
     }
-    size_t shown = !ours ? len : t->may_show != NULL ? t->may_show(line->text, len) : 0;
+    size_t shown = may_show(t, line, len);
     if (may_go_on(t)) {
         fputs(ours ? "C: " : "S: ", t->out);
-        tap_put_printable(t->out, line->text, shown < len ? shown : len);
+        tap_put_printable(t->out, line->text, shown);
         if (shown < len)
             fputs(" (not shown)", t->out);
         else if (line->left_out > 0)
@@ -59,6 +83,9 @@ static void show(struct tap *t, struct tap_line *line)
             fputs(how, t->out);
         putc('\n', t->out);
     }
+    t->told_secret = t->told_secret || (ours && shown < len);
+    if (shown < len)
+        explicit_bzero(line->text, line->len);
     line->len = line->left_out = 0;
 }
 

@@ -6,6 +6,7 @@
 #ifndef PROXY_TAP_H
 #define PROXY_TAP_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "protocols/wire.h"
@@ -24,9 +25,11 @@ struct tap {
         size_t len, left_out; /* bytes kept, and beyond them */
     } said, heard;            /* the lines that have begun */
     unsigned lines;
+    bool told_secret; /* something has been said that may not be shown */
 };
 
-/* "C: " is what `may_show` permits of what is written, "S: " what is read. */
+/* "C: " is what `may_show` permits of what is written, "S: " what is read. Whoever has been told
+ * what may not be shown may repeat it: of what is read from there on only the code is shown. */
 void tap_init(struct tap *t, FILE *out, size_t (*may_show)(const char *line, size_t len));
 
 /* Puts itself between the wire and its transport, which may be another one than before. */

@@ -264,6 +264,20 @@ static bool renew_backend(struct dialogue *d)
     return false;
 }
 
+/* The spawner's log is told of no client, for there is none. */
+static bool take_secret(struct dialogue *d)
+{
+    static const struct session_facts nobody;
+    struct visit *v = d->session;
+    return credentials_take_token(&v->credentials, v->pool, &nobody, d);
+}
+
+static void drop_secret(struct dialogue *d)
+{
+    struct visit *v = d->session;
+    credentials_drop_token(&v->credentials);
+}
+
 /* ---- what has come of it ---- */
 
 static void judge_failed_tls(struct visit *v)
@@ -289,7 +303,7 @@ static void judge(struct visit *v, enum dialogue_end end)
         decide(v, VISIT_MET, d->reason);
     else if (tls_failed && !v->asked)
         judge_failed_tls(v);
-    else if (refused && d->heard_offer && !v->asked)
+    else if (refused && (d->heard_offer || d->logging_in) && !v->asked)
         decide(v, VISIT_NOT_MET, d->reason);
     else {
         snprintf(reason, sizeof reason, "%s, while %s",
@@ -319,10 +333,15 @@ static void begin(struct visit *v, const struct pool *pool)
                           .policy = &v->policy,
                           .step = "connecting to the server",
                           .pretls_deadline = wire_deadline((unsigned)pool->service->timeout_pretls),
+                          .login = pool->login != NULL ? &v->credentials.login : NULL,
                           .secure = secure,
                           .renew_backend = renew_backend,
                           .next_backend = next_backend,
+                          .take_secret = take_secret,
+                          .drop_secret = drop_secret,
                           .session = v};
+    if (pool->login != NULL)
+        v->credentials.login = pool->login->words;
     turns_begin(&v->turns, now, v->dialogue.pretls_deadline);
 }
 
@@ -351,6 +370,7 @@ void visit_run(struct visit *v, const struct pool *pool, const struct backends *
 void visit_finish(struct visit *v)
 {
     upstream_drop(&v->upstream);
+    credentials_drop_token(&v->credentials);
     wire_finish(&v->client);
     wire_finish(&v->backend);
     child_close(&v->client_fds[0]);

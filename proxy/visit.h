@@ -2,12 +2,13 @@
  *
  * One session of a service with client = yes without a client: up to the point where a client would
  * be served, from server to server if need be, by the very code of a session (backend.h, turns.h,
- * upstream.h, the protocol's `request`), and then goodbye. In the place of the
+ * upstream.h, credentials.h, the protocol's `request`), and then goodbye. In the place of the
  * client is a visitor, who says what the protocol's `visit` says.
  */
 #ifndef PROXY_VISIT_H
 #define PROXY_VISIT_H
 
+#include "proxy/credentials.h"
 #include "proxy/pool.h"
 #include "proxy/tap.h"
 #include "proxy/turns.h"
@@ -46,6 +47,7 @@ struct visit {
     const struct address *address; /* that was reached; NULL: none */
     const struct destination *to;  /* what it was; NULL: none was reached */
     struct upstream upstream;      /* its `tls` is there until visit_finish, if TLS came up */
+    struct credentials credentials;
     struct policy policy;
     struct dialogue dialogue;
     struct wire client, backend;
@@ -56,7 +58,7 @@ struct visit {
 };
 
 /* Goes there and comes back; what is known at the end is of the last server that was reached. Each
- * step has the deadlines of the service. `onlooker` is borrowed. */
+ * step has the deadlines of the service. Logs in if the pool does. `onlooker` is borrowed. */
 void visit_run(struct visit *v, const struct pool *pool, const struct backends *backends,
                const struct onlooker *onlooker);
 void visit_finish(struct visit *v);

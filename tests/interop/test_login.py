@@ -11,6 +11,7 @@ import socket
 import threading
 
 import clients
+import ehlock
 import mtas
 import net
 import pytest
@@ -239,3 +240,21 @@ def test_server_of_another_authority_hears_no_secret(dial, server, sender, pki, 
     assert not done.ok and "certificate-not-trusted" in done.output, done.output
     assert proxy.summary()["login"] == "none" and server.files() == []
     assert_only_under_tls(server)
+
+
+@pytest.mark.parametrize("mechanism", PASSWORDS + TOKENS)
+def test_probe_tries_the_login(dial, server, mechanism, request):
+    request.node.used_roots = [server.root.name]
+    for good in (True, False):
+        secret = (token() if good else token(b"another key")) if mechanism in TOKENS else \
+            PASSWORD if good else "wrong"
+        proxy = dial(secret, "protocolTokenFile" if mechanism in TOKENS else "protocolPasswordFile",
+                     protocolAuthentication=mechanism)
+        done = ehlock.run("probe", "--config", proxy.config, "--service", "smtp", "--login")
+        assert done.returncode == (0 if good else 1), done.stdout + done.stderr
+        told = f"login: pass ({mechanism})\n" if good else \
+            f"login: FAIL: login by {mechanism} was refused: 535 5.7.8 Error: authentication failed: "
+        assert told in done.stdout, done.stdout
+        assert secret not in done.stdout and USER not in done.stdout
+        proxy.stop()
+        assert_only_under_tls(server)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: ISC
 """ehlock probe: what it says of a server, and its exit status."""
 
+import base64
+import os
 import re
 import ssl
+import subprocess
 from pathlib import Path
 
 import ehlock
@@ -12,6 +15,8 @@ from backend import Backend, ScriptedBackend
 from ehlock import global_part, section
 from net import text_of
 from pki import NAME, openssl, pin_of
+from sasl_server import SaslServer
+from test_login import PASSWORD, TOKEN, USER, Teller
 from test_next_server import TROUBLES, has_heard, silent, troubled
 from tls_server import GO_AHEAD, TlsServer
 
@@ -582,6 +587,242 @@ def test_certificate_of_the_one_that_serves_expires_soon(pki, tmp_path):
     assert done.stdout.endswith("; number 2 of 2 would serve, before it: 1 not met\n")
 
 
+# -- the login of a service
+
+@pytest.fixture
+def logs_in(tmp_path, pki):
+    """logs_in(server, ...): its service logs in, by a password in a file."""
+    def start(*servers, secret=PASSWORD, kind="protocolPasswordFile", **options):
+        path = tmp_path / "secret"
+        path.write_text(f"{secret}\n")
+        path.chmod(0o600)
+        return Several(tmp_path, pki, servers,
+                       **{"protocolUsername": USER,
+                          kind: path if kind.endswith("File") else secret, **options})
+    return start
+
+
+def sasl(pki, mechanisms, token=False, leaf="ecdsa", **more):
+    return SaslServer(getattr(pki, leaf), mechanisms, user=USER,
+                      secret=TOKEN if token else PASSWORD, **more)
+
+
+def login(done):
+    """What is said of it, once."""
+    said, = re.findall(r"^login: (.*)$", done.stdout, re.M)
+    return said
+
+
+def tells_no_secret(done, *secrets):
+    """Not as it is, nor in base64, at any of the three places it can begin at there."""
+    for secret in (PASSWORD, TOKEN, *secrets):
+        words = secret.encode()
+        forms = [base64.b64encode(b"\0" * n + words).decode()[(0, 2, 3)[n]:].rstrip("=")[:-1]
+                 for n in range(3)]
+        for form in (secret, secret[:9], *forms):
+            assert form not in done.stdout + done.stderr, form
+
+
+def auth_lines(session):
+    return [c for c in session.commands if c.upper().startswith(b"AUTH")]
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2"])
+def test_login_that_passes(logs_in, pki, mechanism):
+    token = mechanism == "XOAUTH2"
+    kind = {"kind": "protocolTokenFile", "secret": TOKEN} if token else {}
+    with sasl(pki, mechanism, token) as server:
+        done = logs_in(server, **kind).probe("--login")
+        session = server.ended()
+    assert done.returncode == MET, done.stdout + done.stderr
+    assert session.events["login"] == mechanism and session.commands[-1] == b"QUIT"
+    assert login(done) == f"pass ({mechanism})" and f", login by {mechanism}" in result(done)
+    lines = dialogue(done)
+    begin = next(i for i, line in enumerate(lines) if line.startswith("C: AUTH"))
+    assert re.fullmatch(rf"C: AUTH {mechanism}( \(not shown\))?", lines[begin])
+    shown = "\n".join(lines[begin + 1:lines.index("S: 235 (not shown)") + 1])
+    assert re.fullmatch(r"(S: 334( \S+| \(not shown\))\nC: ( \(not shown\))?\n)*S: 235 \(not shown\)",
+                        shown), shown
+    assert lines[-2:] == ["C: QUIT", "S: 221 (not shown)"]
+    tells_no_secret(done)
+
+
+def test_login_under_tls_from_the_first_byte(logs_in, pki):
+    with sasl(pki, "PLAIN", implicit=True) as server:
+        service = logs_in(server, implicitTls=True)
+        assert login(service.probe("--login")) == "pass (PLAIN)"
+        server.secret_text = b"another"
+        done = service.probe("--login")
+    assert done.returncode == NOT_MET and login(done).startswith("FAIL: login by PLAIN was refused: ")
+
+
+def test_wrong_password_is_told_with_the_reply_and_tried_once(logs_in, pki):
+    refusal = b"535 5.7.8 no,\x1b[2J no\xff\r\n"
+    with sasl(pki, "SCRAM-SHA-256 PLAIN", refusal=refusal) as server, \
+            sasl(pki, "SCRAM-SHA-256 PLAIN") as other:
+        done = logs_in(server, other, secret="wrong-horse").probe("--login")
+        assert len(server.ended().events["attempts"]) == 1 and not other.sessions
+    assert done.returncode == NOT_MET and not failing(done)
+    assert login(done).startswith(
+        r"FAIL: login by SCRAM-SHA-256 was refused: 535 5.7.8 no,\x1b[2J no\xff; see protocolUsername")
+    assert "highest level secure" in result(done) and r": 535 5.7.8 no,\x1b[2J no\xff" in result(done)
+    assert dialogue(done)[-2:] == ["S: 535 (not shown)", "C: QUIT"]
+    tells_no_secret(done, "wrong-horse")
+
+
+def test_temporary_failure_of_a_login(logs_in, pki):
+    with sasl(pki, "PLAIN", replies={"AUTH": b"454 4.7.0 directory is down\r\n"}) as server:
+        done = logs_in(server).probe("--login")
+    assert done.returncode == NOT_MET
+    assert login(done) == "FAIL: login by PLAIN was refused: 454 4.7.0 directory is down"
+
+
+def test_server_that_vanishes_at_the_login(logs_in, pki):
+    def vanish(session, line):
+        raise ConnectionError("vanished")
+    with sasl(pki, "PLAIN", replies={"AUTH": vanish}) as server:
+        done = logs_in(server).probe("--login")
+    assert done.returncode == NO_ANSWER and login(done).startswith("FAIL: backend ")
+    assert "while logging in to the backend" in result(done)
+
+
+@pytest.mark.parametrize("echo", [
+    lambda line: line, lambda line: base64.b64decode(line.split()[2]).replace(b"\0", b" "),
+    lambda line: b"no " + PASSWORD.encode()])
+@pytest.mark.parametrize("code", [b"535 5.7.8 bad: ", b"535-5.7.8 bad: ", b"", b"235 2.7.0 welcome "])
+def test_reply_that_repeats_the_password_is_not_shown(logs_in, pki, echo, code):
+    """Nor is what is said later, by whoever knows it by now."""
+    def repeat(session, line):
+        session.said = b" " + echo(line)
+        return code + echo(line) + b"\r\n" + (b"535 " + echo(line) + b"\r\n" if b"-" in code else b"")
+    with sasl(pki, "PLAIN", replies={
+            "AUTH": repeat, "QUIT": lambda session, line: b"221" + session.said + b"\r\n"}) as server:
+        done = logs_in(server).probe("--login")
+    assert "C: AUTH PLAIN (not shown)" in dialogue(done)
+    assert done.returncode == {b"535": NOT_MET, b"": NO_ANSWER, b"235": MET}[code[:3]], done.stdout
+    tells_no_secret(done)
+
+
+def test_server_without_the_mechanism(logs_in, pki):
+    with sasl(pki, "PLAIN LOGIN", in_clear="SCRAM-SHA-256") as server:
+        done = logs_in(server, protocolAuthentication="SCRAM-SHA-256 CRAM-MD5").probe("--login")
+        assert not auth_lines(server.ended())
+    assert done.returncode == NOT_MET
+    assert login(done).startswith("FAIL: server offers none of the mechanisms that are wanted, but "
+                                  "PLAIN LOGIN; protocolAuthentication must name one")
+
+
+def test_impostor_is_found_out(logs_in, pki):
+    with sasl(pki, "SCRAM-SHA-256", quirks=["impostor"]) as server:
+        done = logs_in(server).probe("--login")
+    assert done.returncode == NOT_MET and "could not prove that it knows the password" in login(done)
+
+
+@pytest.mark.parametrize("leaf, more", [
+    ("expired", {}), ("second", {}), ("foreign", {}), ("expired", {"implicit": True}),
+    ("ecdsa", {"offers": False, "answer": b"502 what\r\n"}), ("ecdsa", {"vanishes": True})])
+def test_server_that_has_not_passed_never_hears_auth(logs_in, pki, leaf, more):
+    with sasl(pki, "PLAIN LOGIN", leaf=leaf, in_clear="PLAIN", **more) as bad:
+        done = logs_in(bad, implicitTls=more.get("implicit", False)).probe("--login")
+        assert done.returncode == NOT_MET
+        assert b"AUTH" not in bad.ended().received and b"AUTH" not in bad.secret(bad.ended())
+        assert login(done) == "not tried: no server was good enough for it"
+        with sasl(pki, "PLAIN", implicit=bad.implicit) as good:
+            done = logs_in(bad, good, implicitTls=bad.implicit).probe("--login")
+            assert good.ended().events["login"] == "PLAIN"
+        assert b"AUTH" not in bad.ended(1).received and b"AUTH" not in bad.secret(bad.ended(1))
+    assert done.returncode == MET and login(done) == "pass (PLAIN)"
+
+
+def test_level_at_which_the_service_would_not_log_in(logs_in, pki):
+    with sasl(pki, "PLAIN", leaf="lonely") as server:
+        pinned = {"tlsLevel": "fingerprint", "verifyPeer": pin_of(pki.lonely), "CAfile": None,
+                  "checkHost": None}
+        assert login(logs_in(server, **pinned).probe("--login")) == "pass (PLAIN)"
+        for level in ("none", "may", "encrypt", "dane"):
+            done = logs_in(server, tlsLevel=level, CAfile=None, checkHost=None).probe("--login")
+            assert done.returncode == CONFIG and "passwords go to servers that are verified" in done.stderr
+        assert len(server.sessions) == 1
+
+
+def test_nobody_logs_in_unasked(logs_in, pki, tmp_path):
+    with sasl(pki, "PLAIN") as server:
+        service = logs_in(server)
+        (tmp_path / "secret").unlink()
+        done = service.probe()
+        assert done.returncode == MET and login(done) == "not tried; --login tries it", done.stderr
+        assert not auth_lines(server.ended())
+        assert len(service.probe("--brief").stdout.splitlines()) == 1
+        done = service.probe("--login")
+    assert done.returncode == CONFIG and done.stdout == ""
+    assert re.search(r"several\.conf:\d+: protocolPasswordFile: cannot read \S+: No such file",
+                     done.stderr)
+    assert len(server.sessions) == 2
+
+
+def test_service_that_does_not_log_in(pki, tmp_path):
+    with sasl(pki, "PLAIN") as server:
+        done = Several(tmp_path, pki, [server]).probe("--login")
+        assert done.returncode == USAGE and not server.sessions
+        assert "[out] does not log in: leave --login out, or write protocolUsername" in done.stderr
+        assert "login" not in Several(tmp_path, pki, [server]).probe().stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_user_who_may_not_read_the_secret(pki, public_dir):
+    (public_dir / "secret").write_text(PASSWORD)
+    (public_dir / "secret").chmod(0o600)
+    authority = public_dir / "ca.pem"
+    authority.write_text(Path(pki.ca).read_text())
+    for path in (authority, public_dir):
+        path.chmod(0o755)
+    with sasl(pki, "PLAIN") as server:
+        service = Several(public_dir, pki, [server], CAfile=authority, protocolUsername=USER,
+                          protocolPasswordFile=public_dir / "secret")
+        service.config.chmod(0o644)
+
+        def by_nobody(*args):
+            return subprocess.run(
+                [ehlock.program(), "probe", "--config", service.config, "--service", "out", *args],
+                user=65534, group=65534, extra_groups=[], capture_output=True, text=True,
+                timeout=net.DEADLINE)
+        done = by_nobody()
+        assert done.returncode == MET and "login: not tried" in done.stdout, done.stderr
+        done = by_nobody("--login")
+    assert done.returncode == CONFIG and "Permission denied" in done.stderr
+    assert "--login is for who may read the secret: root?" in done.stderr
+
+
+@pytest.fixture
+def teller(public_dir):
+    return Teller(public_dir)
+
+
+def test_token_of_a_program(logs_in, pki, teller):
+    with sasl(pki, "XOAUTH2", token=True) as server:
+        service = logs_in(server, secret=f"{teller.path} one", kind="protocolTokenProgram")
+        done = service.probe()
+        assert done.returncode == MET and not teller.starts()
+        done = service.probe("--login")
+        assert done.returncode == MET and login(done) == "pass (XOAUTH2)", done.stdout + done.stderr
+        assert server.ended(1).events["login"] == "XOAUTH2" and teller.starts() == ["one"]
+        assert done.stderr == ""
+        tells_no_secret(done)
+        teller.act(f"echo {TOKEN}; exit 3")
+        done = service.probe("--login")
+        assert not auth_lines(server.ended(2))
+    assert done.returncode == NOT_MET
+    assert login(done).startswith(
+        "FAIL: no token: protocolTokenProgram ended with status 3; run it by hand as its user")
+    tells_no_secret(done)
+
+
+def test_program_is_not_asked_for_a_server_that_has_not_passed(logs_in, pki, teller):
+    with sasl(pki, "XOAUTH2", token=True, leaf="expired") as bad:
+        done = logs_in(bad, secret=teller.path, kind="protocolTokenProgram").probe("--login")
+    assert done.returncode == NOT_MET and not teller.starts()
+
+
 # -- monitoring, and the command line
 
 def test_brief_is_one_line(pki):
@@ -611,6 +852,9 @@ def test_certificate_that_expires_soon(pki, days, status):
     (["a", "--timeout", "0"], USAGE, "--timeout: TIMEOUTconnect must be"),
     (["a", "--match", "x\ntlsLevel = none"], USAGE, "usage: "),
     (["a", "--config", "/etc/x.conf"], USAGE, "belong together"),
+    (["a", "--login"], USAGE, "for a service that logs in: write --config FILE"),
+    (["a", "--config", "/etc/x.conf", "--service", "s", "--login"], USAGE, "leave HOST out"),
+    (["--config", "/etc/x.conf", "--service", "s", "--all", "--login"], USAGE, "leave --all out"),
     (["a", "--config", "/etc/x.conf", "--service", "s", "--level", "may"], USAGE,
      "for the service to say: leave --level out"),
     (["a", "--protocol", "lmtp", "--implicit-tls"], USAGE, "which port?"),

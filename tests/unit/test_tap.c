@@ -77,18 +77,31 @@ static const struct tap_case {
     const char *name;
     struct bytes heard, said;
     const char *want;
+    struct bytes then; /* what the server says after that */
 } tap_cases[] = {
     {"lines", B("220 a\r\n250 b\r\n"), B("EHLO x\r\nQUIT\r\n"),
      "S: 220 a\nS: 250 b\n"
-     "C: EHLO x\nC: QUIT\n"},
-    {"escape sequences", B("220 \x1b[2J\x07\x9b\r\n"), B(""), "S: 220 \\x1b[2J\\x07\\x9b\n"},
-    {"a backslash cannot be mistaken", B("220 \\x1b\r\n"), B(""), "S: 220 \\\\x1b\n"},
-    {"CR and NUL within a line", B("220 a\rC: QUIT\0\r\n"), B(""), "S: 220 a\\x0dC: QUIT\\x00\n"},
-    {"bare LF", B("220 a\n"), B(""), "S: 220 a\\n\n"},
-    {"empty line", B("\r\n"), B(""), "S: \n"},
-    {"no line end", B("220 a"), B("QUIT\r\n"), "S: 220 a (no line end)\nC: QUIT\n"},
-    {"password", B("334 VXNlcjo=\r\n"), B("c2VjcmV0\r\n"), "S: 334 VXNlcjo=\nC:  (not shown)\n"},
-    {"password in the command", B(""), B("AUTH PLAIN c2VjcmV0\r\n"), "C: AUTH PLAIN (not shown)\n"},
+     "C: EHLO x\nC: QUIT\n",
+     B("")},
+    {"escape sequences", B("220 \x1b[2J\x07\x9b\r\n"), B(""), "S: 220 \\x1b[2J\\x07\\x9b\n", B("")},
+    {"a backslash cannot be mistaken", B("220 \\x1b\r\n"), B(""), "S: 220 \\\\x1b\n", B("")},
+    {"CR and NUL within a line", B("220 a\rC: QUIT\0\r\n"), B(""), "S: 220 a\\x0dC: QUIT\\x00\n",
+     B("")},
+    {"bare LF", B("220 a\n"), B(""), "S: 220 a\\n\n", B("")},
+    {"empty line", B("\r\n"), B(""), "S: \n", B("")},
+    {"no line end", B("220 a"), B("QUIT\r\n"), "S: 220 a (no line end)\nC: QUIT\n", B("")},
+    {"password", B("334 VXNlcjo=\r\n"), B("c2VjcmV0\r\n"), "S: 334 VXNlcjo=\nC:  (not shown)\n",
+     B("")},
+    {"password in the command", B(""), B("AUTH PLAIN c2VjcmV0\r\n"), "C: AUTH PLAIN (not shown)\n",
+     B("")},
+    {"reply that repeats it", B(""), B("AUTH PLAIN c2VjcmV0\r\n"),
+     "C: AUTH PLAIN (not shown)\nS: 535- (not shown)\nS: 535 (not shown)\nS: 221\n",
+     B("535-c2VjcmV0\r\n535 c2VjcmV0\r\n221\r\n")},
+    {"what is no reply and may be a part of it", B(""), B("AUTH PLAIN c2VjcmV0\r\n"),
+     "C: AUTH PLAIN (not shown)\nS:  (not shown)\nS:  (not shown)\nS:  (not shown)\n",
+     B("c2V\r\n535c2V\r\n123 c2V\r\n")},
+    {"reply to what may be shown", B("334 VXNlcjo=\r\n"), B("AUTH LOGIN\r\nQUIT\r\n"),
+     "S: 334 VXNlcjo=\nC: AUTH LOGIN\nC: QUIT\nS: 221 bye\n", B("221 bye\r\n")},
 };
 
 /* Everything twice: in one piece, and byte by byte. */
@@ -115,6 +128,10 @@ static void is_shown_so(void **state)
             assert_int_equal(wire_fill(&w, WIRE_FOREVER), WIRE_OK);
         assert_int_equal(wire_put(&w, c->said.data, c->said.len, WIRE_FOREVER), WIRE_OK);
         assert_int_equal(wire_flush(&w, WIRE_FOREVER), WIRE_OK);
+        s.data = c->then.data;
+        s.len = c->then.len;
+        while (s.len > 0)
+            assert_int_equal(wire_fill(&w, WIRE_FOREVER), WIRE_OK);
         tap_end(&tap);
         fclose(out);
         wire_finish(&w);
