@@ -17,7 +17,7 @@ static void find_trust(struct measure *m, const struct service *s, const struct 
     m->trust = to->trust != NULL ? to->trust : m->own_trust;
 }
 
-/* The names that level secure would look for. */
+/* The names that level secure would look for. `destination`: NULL where the client says it. */
 static void find_names(struct measure *m, const struct service *s, const char *destination)
 {
     struct verify_rules *r = &m->rules;
@@ -30,7 +30,7 @@ static void find_names(struct measure *m, const struct service *s, const char *d
     m->hosts[n] = m->name;
     r->hosts = m->hosts;
     r->n_hosts = n;
-    if (n == 0 && address_host(destination, m->name, sizeof m->name))
+    if (n == 0 && destination != NULL && address_host(destination, m->name, sizeof m->name))
         r->n_hosts = !address_is_literal(m->name);
 }
 

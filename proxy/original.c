@@ -99,23 +99,29 @@ static bool has_port(const struct backends *b, const struct address *to)
     return false;
 }
 
+bool original_may_go(const struct backends *b, const struct address *to, char *reason, size_t size)
+{
+    if (address_is_local(to->text))
+        snprintf(reason, size, "%s is this machine itself", to->text);
+    else if (!has_port(b, to))
+        snprintf(reason, size, "%s is on a port that connect does not have", to->text);
+    else
+        return true;
+    return false;
+}
+
 bool original_find(int fd, const struct address *local, const struct backends *b,
                    const struct listeners *l, struct address *out, char *reason, size_t size)
 {
     const struct address own = address_unmapped(local);
     if (!ask_table(fd, own.sa.ss_family, out))
         *out = own;
-    if (is_ours(l, out) || (l->count == 0 && strcmp(out->text, own.text) == 0))
-        snprintf(reason, size,
-                 "%s was connected to directly: only connections that the packet filter redirects "
-                 "can be served here",
-                 out->text);
-    else if (address_is_local(out->text))
-        snprintf(reason, size, "%s is this machine itself", out->text);
-    else if (!has_port(b, out))
-        snprintf(reason, size, "%s is on a port that connect does not have", out->text);
-    else
-        return true;
+    if (!is_ours(l, out) && (l->count > 0 || strcmp(out->text, own.text) != 0))
+        return original_may_go(b, out, reason, size);
+    snprintf(reason, size,
+             "%s was connected to directly: only connections that the packet filter redirects "
+             "can be served here",
+             out->text);
     return false;
 }
 

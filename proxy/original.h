@@ -36,6 +36,10 @@ bool original_find(int fd, const struct address *local, const struct backends *b
                    const struct listeners *l, struct address *out, char *reason,
                    size_t reason_size);
 
+/* Whether such a service may go to that address at all. False: as above. */
+bool original_may_go(const struct backends *b, const struct address *to, char *reason,
+                     size_t reason_size);
+
 /* As backends_connect, to that address alone; `own` is filled with the address we go out from.
  * Never to this machine: a mail server here would take the client for one of ours, and relay for
  * it. Bugs: with the option `local` it is not noticed. */

@@ -13,6 +13,7 @@
 #include "proxy/log.h"
 #include "proxy/measure.h"
 #include "proxy/nexthop.h"
+#include "proxy/original.h"
 #include "proxy/probe_command.h"
 #include "proxy/probe_report.h"
 #include "proxy/resolver.h"
@@ -64,7 +65,7 @@ static void put_heading(void *ctx, const struct visit *v)
     if (s->command->brief || v->backends->count == 1)
         return;
     begin_paragraph(s);
-    tap_put_printable(stdout, v->to->name, strlen(v->to->name));
+    tap_put_printable(stdout, visit_name(v), strlen(visit_name(v)));
     printf(" (%s)\n", v->address->text);
 }
 
@@ -161,7 +162,11 @@ static enum visit_result visit_all(const struct pool *pool, const struct measure
     enum visit_result worst = VISIT_MET;
     for (size_t i = 0; i < pool->backends.count; i++) {
         struct backends one = {
-            .count = 1, .local = pool->backends.local, .via = pool->backends.via};
+            .count = 1,
+            .local = pool->backends.local,
+            .via = pool->backends.via,
+            .redirected = pool->backends.redirected,
+        };
         one.addresses[0] = pool->backends.addresses[i];
         one.entries[0] = pool->backends.entries[i];
         one.hosts[0] = pool->backends.hosts[i];
@@ -245,14 +250,33 @@ static bool asks_for_resolver(const struct service *s)
     return false;
 }
 
+/* transparent = destination: HOST is where the client was going, and `b` knows the ports until it
+ * knows that. */
+static bool take_host(struct backends *b, const char *host)
+{
+    static struct address found[BACKENDS_MAX];
+    char reason[300];
+    size_t kept = 0, n = address_resolve(host, false, found, BACKENDS_MAX, reason, sizeof reason);
+    for (size_t i = 0; i < n; i++)
+        if (original_may_go(b, &found[i], reason, sizeof reason))
+            found[kept++] = found[i];
+    if (kept == 0)
+        return no_answer(reason);
+    memcpy(b->addresses, found, kept * sizeof *found);
+    b->count = kept;
+    return true;
+}
+
 /* A name that cannot be looked up is a server that cannot be reached. */
-static bool find_addresses(const struct config *c, int family)
+static bool find_addresses(const struct config *c, const struct probe_command *w)
 {
     static struct backends b; /* large */
     char error[300];
     if (!backends_resolve(&b, c, c->only, error, sizeof error))
         return no_answer(error);
-    keep_family(&b, family);
+    if (b.redirected && !take_host(&b, w->destination))
+        return false;
+    keep_family(&b, w->family);
     backends_finish(&b);
     return asks_for_resolver(c->only) || has_any(&b);
 }
@@ -276,7 +300,12 @@ static int probe(struct config *c, const struct probe_command *w)
         generation_destroy(g, true);
         return EX_CONFIG;
     }
-    keep_family(&g->pools[0].backends, w->family);
+    struct backends *b = &g->pools[0].backends;
+    if (b->redirected && !take_host(b, w->destination)) {
+        generation_destroy(g, true);
+        return VISIT_NO_ANSWER;
+    }
+    keep_family(b, w->family);
     int status = go(g, w);
     fflush(stdout);
     _exit(status); /* what is left goes with the process: it may no longer end its keeper */
@@ -294,7 +323,7 @@ int probe_run(int argc, char **argv)
     struct config *c = memory_alloc(sizeof *c);
     config_init(c);
     status = probe_command_configure(c, &w);
-    if (status == 0 && !find_addresses(c, w.family))
+    if (status == 0 && !find_addresses(c, &w))
         status = VISIT_NO_ANSWER;
     if (status == 0)
         return probe(c, &w);

@@ -14,7 +14,6 @@
 #include "proxy/options.h"
 
 enum {
-    DESTINATION_MAX = 512,
     DAYS_MAX = 3650,
 };
 static const char default_seconds[] = "30";
@@ -279,18 +278,20 @@ static bool set_seconds(struct service *s, const char *seconds)
            set(s, "--timeout", "TIMEOUTpretls", seconds);
 }
 
-static bool set_destination(struct service *s, const char *host)
+/* In place of `connect`, or of what a redirected client says. */
+static bool set_destination(struct service *s, const char *host, struct probe_command *w)
 {
-    char destination[DESTINATION_MAX];
     const struct protocol *p = s->protocol_name != NULL ? protocol_find(s->protocol_name) : NULL;
     if (s->protocol_name != NULL && p == NULL) {
         fprintf(stderr, "ehlock probe: the protocol %s is not known\n", s->protocol_name);
         return false;
     }
-    if (!compose(host, p, s->implicit_tls == IMPLICIT_YES, destination, sizeof destination))
+    if (!compose(host, p, s->implicit_tls == IMPLICIT_YES, w->destination, sizeof w->destination))
         return false;
+    if (s->redirection == REDIRECTION_DESTINATION)
+        return true;
     s->connect.inherited = true; /* the next value replaces all */
-    return set(s, "HOST", "connect", destination);
+    return set(s, "HOST", "connect", w->destination);
 }
 
 static bool add_lines(struct config *c, const struct probe_command *w, bool before_section)
@@ -312,6 +313,16 @@ static bool write_service(struct config *c, const struct probe_command *w)
     if (w->protocol == NULL)
         ok = add_line(c, &smtp) && ok;
     return add_lines(c, w, false) && ok;
+}
+
+static bool has_host(const struct service *s, const struct probe_command *w)
+{
+    if (w->host != NULL || s->redirection != REDIRECTION_DESTINATION)
+        return true;
+    fprintf(stderr,
+            "ehlock probe: which host? with transparent = destination it is the client who says: "
+            "write HOST[:PORT]\n");
+    return false;
 }
 
 /* Without --login nobody needs to be able to read the secret. */
@@ -342,7 +353,7 @@ int probe_command_configure(struct config *c, struct probe_command *w)
                           : w->config == NULL ? default_seconds
                                               : NULL;
     if ((seconds != NULL && !set_seconds(s, seconds)) ||
-        (w->host != NULL && !set_destination(s, w->host)))
+        (w->host != NULL && !set_destination(s, w->host, w)) || !has_host(s, w))
         return EX_USAGE;
     c->only = s;
     if (config_check(c))

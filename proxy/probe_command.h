@@ -12,7 +12,10 @@
 
 #include "proxy/config.h"
 
-enum { PROBE_LINES_MAX = 64 }; /* options of one command */
+enum {
+    PROBE_LINES_MAX = 64, /* options of one command */
+    PROBE_HOST_MAX = 512, /* bytes of HOST:PORT, with the NUL */
+};
 
 /* One line of the configuration, and who has said it. What stands before the section may go unused:
  * a level that verifies nobody has no use for it, but we have (measure.h). */
@@ -30,6 +33,7 @@ struct probe_command {
     size_t n_lines;
     const char *protocol; /* NULL: the default */
     bool all, brief, login;
+    char destination[PROBE_HOST_MAX]; /* HOST with its port; known when it is configured */
     bool skips_login; /* the service would log in, and we do not; known when it is configured */
     int family;       /* AF_UNSPEC: both */
     unsigned days;    /* that the certificates have to be valid for */

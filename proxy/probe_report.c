@@ -240,7 +240,7 @@ static void put_result(FILE *out, const struct visit *v, const struct measure *m
         [VISIT_MET] = "met", [VISIT_NOT_MET] = "NOT MET", [VISIT_NO_ANSWER] = "NO ANSWER"};
     fprintf(out, "%s: ", words[v->result]);
     if (v->to != NULL) {
-        put(out, v->to->name);
+        put(out, visit_name(v));
         fprintf(out, " (%s): ", v->address->text);
         put_facts(out, v, m);
     }

@@ -9,7 +9,9 @@
 
 #include "protocols/dialogue.h"
 #include "proxy/child.h"
+#include "proxy/demand.h"
 #include "proxy/identity.h"
+#include "proxy/original.h"
 #include "proxy/transport.h"
 #include "proxy/waypoint.h"
 
@@ -105,6 +107,20 @@ static size_t number_of(const struct visit *v)
     return (size_t)(v->address - v->backends->addresses);
 }
 
+/* The tables of demands and destinations are in the same order. */
+static const struct destination *destination_of(const struct visit *v)
+{
+    const struct service *s = v->pool->service;
+    size_t n = v->backends->redirected ? (size_t)(demand_for(s, v->address) - s->demands)
+                                       : v->backends->entries[number_of(v)];
+    return &v->pool->destinations->items[n];
+}
+
+const char *visit_name(const struct visit *v)
+{
+    return v->to->name != NULL ? v->to->name : v->address->text;
+}
+
 /* Each server has its own, of bounded length. */
 static void begin_tap(struct visit *v)
 {
@@ -129,6 +145,24 @@ static bool begin_with_server(struct visit *v)
     return true;
 }
 
+/* A redirected client has one address, and who has several tries them itself. */
+static int connect_redirected(struct visit *v, bool *used, char *error, size_t size)
+{
+    const struct backends *b = v->backends;
+    struct address own;
+    int fd = -1;
+    for (size_t i = 0; fd < 0 && i < b->count; i++) {
+        if (used[i])
+            continue;
+        used[i] = true;
+        fd = original_connect(b, &b->addresses[i], (unsigned)v->pool->service->timeout_connect, -1,
+                              &own, error, size);
+        if (fd >= 0)
+            v->address = &b->addresses[i];
+    }
+    return fd;
+}
+
 /* `used`, `deadline`: see struct attempt. */
 static bool connect_server(struct visit *v, unsigned first, bool *used, int64_t deadline,
                            char *error, size_t size)
@@ -138,7 +172,9 @@ static bool connect_server(struct visit *v, unsigned first, bool *used, int64_t 
                                 .deadline = deadline,
                                 .cancel_fd = -1,
                                 .used = used};
-    v->backend_fd = backends_connect(v->backends, &how, &v->address, error, size);
+    v->backend_fd = v->backends->redirected
+                        ? connect_redirected(v, used, error, size)
+                        : backends_connect(v->backends, &how, &v->address, error, size);
     return v->backend_fd >= 0;
 }
 
@@ -146,7 +182,7 @@ static bool connect_server(struct visit *v, unsigned first, bool *used, int64_t 
 static void arrive(struct visit *v, const char *error)
 {
     const struct onlooker *o = v->onlooker;
-    v->to = &v->pool->destinations->items[v->backends->entries[number_of(v)]];
+    v->to = destination_of(v);
     if (error[0] != '\0')
         o->passes(o->ctx, error);
     o->arrives(o->ctx, v);

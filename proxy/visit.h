@@ -63,4 +63,7 @@ void visit_run(struct visit *v, const struct pool *pool, const struct backends *
                const struct onlooker *onlooker);
 void visit_finish(struct visit *v);
 
+/* What the server that was reached is called: as it stands in `connect`, or by its address. */
+const char *visit_name(const struct visit *v);
+
 #endif

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import ehlock
 import net
 import netns
 import pytest
@@ -438,3 +439,53 @@ def test_single_session_goes_where_its_connection_was_going(world, tmp_path):
         status, log = single.wait()
     assert status == 0 and "server_tls=TLS1.3" in log, log
     assert server.ended(before).messages[0].body == MESSAGE
+
+
+def probe(world, tmp_path, *args, **options):
+    config = tmp_path / "ehlock.conf"
+    config.write_text(world.configured(accept=[], **options))
+    return world.router.run(ehlock.run, "probe", "--config", config, "--service", "out", *args)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_probe_goes_where_a_client_says(world, tmp_path, family):
+    """By the rules for the address, and with the name that they give."""
+    rules = [f"{host(WITH, family)} secure match={NAME}", f"{host(WITHOUT, family)} encrypt"]
+    where = net.text_of((host(WITH, family), 25))
+    server = world.servers[WITH, family, 25]
+    done = probe(world, tmp_path, host(WITH, family), tlsPolicy=rules)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"met: {where} ({where}): level secure, TLS1.3")
+    assert server.sessions[-1].sni == NAME
+    done = probe(world, tmp_path, net.text_of((host(WITHOUT, family), 25)), tlsPolicy=rules)
+    assert done.returncode == 1 and "level encrypt, no TLS" in done.stdout, done.stdout
+    done = probe(world, tmp_path, host(OTHER, family), tlsPolicy=rules)
+    assert done.returncode == 0 and "level may, TLS1.3" in done.stdout, done.stdout
+
+
+def test_probe_falls_back_where_the_service_would(world, tmp_path):
+    server = world.servers[BROKEN, 4, 25]
+    before = len(server.sessions)
+    done = probe(world, tmp_path, host(BROKEN, 4), fallBack=True)
+    assert done.returncode == 0 and "   (another connection)\n" in done.stdout, done.stdout
+    assert len(server.sessions) == before + 2
+    done = probe(world, tmp_path, host(BROKEN, 4), fallBack=True,
+                 tlsPolicy=f"{host(BROKEN, 4)} may fallBack=no")
+    assert done.returncode == 1 and "validation-failure" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("where, status, words", [
+    (None, 64, "which host? with transparent = destination it is the client who says"),
+    ("10.0.0.1", 2, "10.0.0.1:25 is this machine itself"),
+    ("127.0.0.1", 2, "127.0.0.1:25 is this machine itself"),
+    ("192.0.2.10:26", 2, "192.0.2.10:26 is on a port that connect does not have"),
+    (host(CLOSED, 4), 2, "Connection refused"),
+])
+def test_probe_goes_nowhere_else(world, tmp_path, where, status, words):
+    server = world.router.run(TlsServer(None, offers=False, address=("10.0.0.1", 25)).start)
+    try:
+        done = probe(world, tmp_path, *([where] if where else []))
+    finally:
+        server.stop()
+    assert done.returncode == status and words in done.stdout + done.stderr, done
+    assert b"EHLO" not in b"".join(server.commands)
