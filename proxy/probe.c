@@ -206,7 +206,7 @@ static bool find_way(struct pool *p, int family)
 {
     char why[300] = "";
     if (p->routes == NULL)
-        return true;
+        return has_any(&p->backends);
     switch (
         waypoint_take(p, wire_deadline((unsigned)p->service->timeout_connect), why, sizeof why)) {
     case WAY_FOUND:
