@@ -113,7 +113,7 @@ def test_session_is_jailed_and_the_key_is_in_a_process_of_its_own(configure, pki
             assert os.listdir(f"/proc/{pid}/root") == []
         client.quit()
         assert one.wait()[0] == 0
-    assert not set(keepers) & set(ehlock.processes())
+    wait_until(lambda: not set(keepers) & set(ehlock.processes()), "the end of the keeper")
 
 
 def test_keeper_ends_with_a_session_that_was_killed(configure, pki):
