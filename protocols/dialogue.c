@@ -59,17 +59,37 @@ enum wire_status dialogue_put_line(struct dialogue *d, const struct line *line, 
     return status == WIRE_OK && mend ? wire_put(d->backend, "\r\n", 2, deadline) : status;
 }
 
+enum wire_status dialogue_take_bytes(struct wire *w, size_t n, int64_t deadline, struct reply *out)
+{
+    while (n > 0) {
+        const char *data;
+        size_t have = wire_buffered(w, &data), part = have < n ? have : n;
+        reply_append(out, data, part);
+        wire_consume(w, part);
+        n -= part;
+        enum wire_status status = n > 0 ? wire_fill(w, deadline) : WIRE_OK;
+        if (status != WIRE_OK)
+            return status == WIRE_EOF ? WIRE_TRUNCATED : status;
+    }
+    return WIRE_OK;
+}
+
 bool dialogue_is_out_of_turn(const struct dialogue *d)
 {
     return wire_buffered(d->backend, NULL) > 0;
 }
 
-void dialogue_quit_backend(struct dialogue *d)
+void dialogue_tell_backend(struct dialogue *d, const char *command)
 {
     int64_t deadline = wire_deadline(GOODBYE_SECONDS);
     d->said_quit = true;
-    if (wire_put(d->backend, "QUIT\r\n", 6, deadline) == WIRE_OK)
+    if (wire_printf(d->backend, deadline, "%s\r\n", command) == WIRE_OK)
         (void)wire_flush(d->backend, deadline);
+}
+
+void dialogue_quit_backend(struct dialogue *d)
+{
+    dialogue_tell_backend(d, "QUIT");
 }
 
 bool dialogue_client_knows_nothing(const struct dialogue *d)

@@ -38,11 +38,16 @@ bool dialogue_ends_clearly(const struct dialogue *d, const struct line *line);
  * mended is. */
 enum wire_status dialogue_put_line(struct dialogue *d, const struct line *line, int64_t deadline);
 
+/* Appends the next `n` bytes of the wire to `out`, of any kind; at most that of a reply, or of a
+ * command, which the caller has seen to. WIRE_TRUNCATED also at the end of the stream. */
+enum wire_status dialogue_take_bytes(struct wire *w, size_t n, int64_t deadline, struct reply *out);
+
 /* Whether the backend has said something that nobody asked for, which would pass for the answer to
  * what is asked next. */
 bool dialogue_is_out_of_turn(const struct dialogue *d);
 
-/* Says QUIT; nobody waits for the answer. */
+/* Says a goodbye, given without CRLF, to which nobody waits for the answer; the one of SMTP. */
+void dialogue_tell_backend(struct dialogue *d, const char *command);
 void dialogue_quit_backend(struct dialogue *d);
 
 /* Whether nothing has been said to the client, not even into the wire's buffer. */

@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: ISC
  *
- * POP3 (RFC 1939) with CAPA (RFC 2449) and STLS (RFC 2595 §4), in lock-step up to the login: one
- * command is read, forwarded, its whole answer read, edited if need be and sent back, before the
- * next command is taken from the client's buffer. Behind the login nothing can be edited and
- * nothing has to be understood: bytes are passed.
- * The acts of it are in files of their own: pop3_client.c waits for the client, pop3_exchange.c
- * asks the backend, pop3_say.c says what we say ourselves, pop3_login.c serves the commands by
- * which one logs in, pop3_reply.c edits. This one tells the story.
+ * POP3 (RFC 1939) with CAPA (RFC 2449) and STLS (RFC 2595 §4) up to the login, as prelogin.h tells
+ * the story. pop3_login.c serves the commands by which one logs in, pop3_reply.c edits. Here are
+ * the words: how commands and answers are read, and the table of verbs.
  *
- * There are two stories, and they differ in how they begin. Mostly we offer TLS to the client; the
- * backend behind us has none. The other way round (pop3_request.c) the client has none, and we have
- * asked the backend for TLS before the client says its first word.
- *
- * Nothing said in clear counts after TLS. What the client's wire still holds behind the STLS line
- * belongs to the handshake. There is no command that would make a backend forget a USER or a LANG:
- * one that has heard more than CAPA in clear is left for another connection.
+ * A backend that has heard more than CAPA in clear, a USER or a LANG, is left for another
+ * connection when TLS is there.
  *
  * Bugs: commands before the login that no RFC knows are refused, because nobody knows where their
  * answers end. CAPA after the login is the backend's own.
@@ -22,282 +13,217 @@
 #include <string.h>
 
 #include "protocols/dialogue.h"
-#include "protocols/pop3_client.h"
-#include "protocols/pop3_exchange.h"
 #include "protocols/pop3_login.h"
-#include "protocols/pop3_request.h"
-#include "protocols/pop3_say.h"
+#include "protocols/pop3_reply.h"
 #include "protocols/pop3_visit.h"
-#include "protocols/pop3_xclient.h"
+#include "protocols/prelogin.h"
+#include "protocols/prelogin_exchange.h"
+#include "protocols/prelogin_login.h"
+#include "protocols/prelogin_say.h"
 
 /* ---- the commands ---- */
 
-/* Where TLS is needed, the offer is not hidden: there would be no way to get it. */
-static bool has_tls_to_offer(const struct pop3 *s)
-{
-    const struct policy *p = s->d->policy;
-    return !s->requesting && (p->tls_level == TLS_LEVEL_ENCRYPT ||
-                              (p->tls_level == TLS_LEVEL_MAY && !p->hide_starttls));
-}
-
-static bool tls_offered(const struct pop3 *s)
-{
-    return has_tls_to_offer(s) && !s->d->tls_active;
-}
-
 /* A backend without CAPA says so for itself, unless we have something to offer: STLS must not be
  * without CAPA (RFC 2595 §4). Nor may CAPA have gone when TLS is there: fetchmail gives up then. */
-static bool needs_list(const struct pop3 *s)
+static bool needs_list(const struct prelogin *s)
 {
-    return tls_offered(s) || s->upgraded || keyword_is_any_added(&s->d->policy->edits);
+    return prelogin_offers_tls(s) || s->upgraded || keyword_is_any_added(&s->d->policy->edits);
 }
 
-static enum dialogue_end do_capa(struct pop3 *s, const struct command *c, const struct line *line)
+static enum dialogue_end do_capa(struct prelogin *s, const struct command *c,
+                                 const struct line *line)
 {
-    const struct pop3_rules rules = {.offer_stls = tls_offered(s),
-                                     .hide_login = pop3_login_withheld(s),
+    const struct pop3_rules rules = {.offer_stls = prelogin_offers_tls(s),
+                                     .hide_login = prelogin_login_withheld(s),
                                      .hide = &s->d->policy->hide,
                                      .edits = &s->d->policy->edits};
     (void)c;
-    enum dialogue_end end = pop3_forward(s, line, POP3_LIST);
+    enum dialogue_end end = prelogin_forward(s, line, FORM_LIST);
     if (end != DIALOGUE_GO_ON)
         return end;
-    if (s->status == POP3_CONTINUE)
-        return pop3_distrust_backend(s, "asked for more after a command that is complete");
-    if (s->status == POP3_OK)
+    if (s->status == ANSWER_OK)
         pop3_edit_capabilities(&s->reply, &rules, &s->edited);
     else if (needs_list(s))
         pop3_write_capabilities(&rules, &s->edited);
     else
-        return pop3_pass_reply(s, &s->reply);
-    return pop3_pass_reply(s, &s->edited);
-}
-
-/* Leaves the backend for a new connection. The client has had its greeting: the second one is not
- * passed on. */
-static enum dialogue_end renew_backend(struct pop3 *s)
-{
-    struct dialogue *d = s->d;
-    dialogue_quit_backend(d);
-    s->touched = false;
-    if (!d->renew_backend(d)) {
-        pop3_goodbye(s, "Mail server is not available, try again later");
-        return DIALOGUE_LOST;
-    }
-    return d->policy->xclient ? pop3_introduce_client(s) : pop3_meet_backend(s);
-}
-
-/* RFC 2595 §4. A backend that has gone is noticed before the go-ahead. */
-static enum dialogue_end do_stls(struct pop3 *s, const struct command *c, const struct line *line)
-{
-    struct dialogue *d = s->d;
-    (void)line;
-    if (c->args_len > 0)
-        return pop3_refuse(s, "STLS takes no argument");
-    if (d->tls_active)
-        return pop3_refuse(s, "TLS is already active");
-    if (!has_tls_to_offer(s))
-        return pop3_refuse(s, "STLS is not offered");
-    if (!d->tls_ready(d))
-        return pop3_refuse(s, "[SYS/TEMP] TLS is not available at the moment");
-    if (wire_readable(d->backend))
-        return pop3_hear_backend(s);
-
-    enum dialogue_end end = pop3_say(s, "+OK", "Begin TLS");
-    if (end == DIALOGUE_GO_ON)
-        end = pop3_flush_client(s);
-    if (end != DIALOGUE_GO_ON)
-        return end;
-    d->step = "TLS handshake";
-    if (!d->start_tls(d))
-        return DIALOGUE_LOST;
-    s->upgraded = s->decided = true;
-    s->useless = 0;
-    if (d->unwelcome != NULL) /* who will hear nothing but refusals needs no other backend */
-        return DIALOGUE_GO_ON;
-    return d->policy->reconnect || s->touched ? renew_backend(s) : DIALOGUE_GO_ON;
+        return prelogin_pass_answer(s, &s->reply);
+    return prelogin_pass_reply(s, &s->edited);
 }
 
 /* LANG and UTF8 (RFC 6856): LANG alone is answered with a list. */
-static enum dialogue_end do_relay(struct pop3 *s, const struct command *c, const struct line *line)
+static enum dialogue_end do_relay(struct prelogin *s, const struct command *c,
+                                  const struct line *line)
 {
     bool lists = strcmp(c->verb, "LANG") == 0 && c->args_len == 0;
     s->touched = true;
-    enum dialogue_end end = pop3_forward(s, line, lists ? POP3_LIST : POP3_LINE);
-    if (end != DIALOGUE_GO_ON)
-        return end;
-    if (s->status == POP3_CONTINUE)
-        return pop3_distrust_backend(s, "asked for more after a command that is complete");
-    return pop3_pass_reply(s, &s->reply);
+    enum dialogue_end end = prelogin_forward(s, line, lists ? FORM_LIST : FORM_LINE);
+    return end == DIALOGUE_GO_ON ? prelogin_pass_answer(s, &s->reply) : end;
 }
 
-/* QUIT gets its +OK even from a backend that is gone, or says something else: the client has all it
- * wanted. */
-static enum dialogue_end do_quit(struct pop3 *s, const struct command *c, const struct line *line)
-{
-    int64_t deadline = wire_deadline(GOODBYE_SECONDS);
-    bool stale = dialogue_is_out_of_turn(s->d);
-    enum wire_status why;
-    (void)c;
-    if (dialogue_put_line(s->d, line, deadline) == WIRE_OK)
-        (void)wire_flush(s->d->backend, deadline);
-    bool good = pop3_hear_reply(s, POP3_LINE, deadline, &why) == POP3_HEARD_REPLY && !stale &&
-                s->status != POP3_CONTINUE;
-    enum wire_status status = good ? wire_put(s->d->client, s->reply.bytes, s->reply.len, deadline)
-                                   : wire_printf(s->d->client, deadline, "+OK Bye\r\n");
-    if (status != WIRE_OK)
-        dialogue_because(s->d, "client %s", wire_status_text(status));
-    return DIALOGUE_DONE; /* the session sends it, together with the end of the connection */
-}
-
-/* Dovecot trusts our address with this; nobody else may use it. */
-static enum dialogue_end do_forbidden(struct pop3 *s, const struct command *c,
-                                      const struct line *line)
-{
-    (void)c;
-    (void)line;
-    return pop3_refuse(s, "Not permitted");
-}
-
-static enum dialogue_end do_too_early(struct pop3 *s, const struct command *c,
-                                      const struct line *line)
-{
-    (void)c;
-    (void)line;
-    return pop3_refuse(s, "Log in first");
-}
-
-static enum dialogue_end do_unknown(struct pop3 *s, const struct command *c,
-                                    const struct line *line)
-{
-    (void)c;
-    (void)line;
-    return pop3_refuse(s, "Unknown command");
-}
-
-enum {
-    BEFORE_TLS = 1, /* allowed where TLS is needed and not yet there */
-    OWN_GATE = 2,   /* its handler refuses for itself */
-    LEAVES = 4,     /* is answered whatever the policy */
-};
-
-static const struct verb {
-    const char *name, *step;
-    pop3_handler *handle;
-    unsigned flags;
-} verbs[] = {
+static const struct verb verbs[] = {
     {"APOP", "relaying APOP", pop3_do_pass, 0},
-    {"AUTH", "relaying AUTH", pop3_do_auth, 0},
+    {"AUTH", "relaying AUTH", prelogin_do_sasl, 0},
     {"CAPA", "relaying CAPA", do_capa, BEFORE_TLS},
-    {"DELE", "refusing DELE", do_too_early, OWN_GATE},
+    {"DELE", "refusing DELE", prelogin_do_too_early, OWN_GATE},
     {"LANG", "relaying LANG", do_relay, 0},
-    {"LIST", "refusing LIST", do_too_early, OWN_GATE},
-    {"NOOP", "refusing NOOP", do_too_early, OWN_GATE},
+    {"LIST", "refusing LIST", prelogin_do_too_early, OWN_GATE},
+    {"NOOP", "refusing NOOP", prelogin_do_too_early, OWN_GATE},
     {"PASS", "relaying PASS", pop3_do_pass, 0},
-    {"QUIT", "relaying QUIT", do_quit, BEFORE_TLS | LEAVES},
-    {"RETR", "refusing RETR", do_too_early, OWN_GATE},
-    {"RSET", "refusing RSET", do_too_early, OWN_GATE},
-    {"STAT", "refusing STAT", do_too_early, OWN_GATE},
-    {"STLS", "preparing STLS", do_stls, BEFORE_TLS},
-    {"TOP", "refusing TOP", do_too_early, OWN_GATE},
-    {"UIDL", "refusing UIDL", do_too_early, OWN_GATE},
+    {"QUIT", "relaying QUIT", prelogin_do_quit, BEFORE_TLS | LEAVES},
+    {"RETR", "refusing RETR", prelogin_do_too_early, OWN_GATE},
+    {"RSET", "refusing RSET", prelogin_do_too_early, OWN_GATE},
+    {"STAT", "refusing STAT", prelogin_do_too_early, OWN_GATE},
+    {"STLS", "preparing STLS", prelogin_do_starttls, BEFORE_TLS},
+    {"TOP", "refusing TOP", prelogin_do_too_early, OWN_GATE},
+    {"UIDL", "refusing UIDL", prelogin_do_too_early, OWN_GATE},
     {"USER", "relaying USER", pop3_do_user, 0},
     {"UTF8", "relaying UTF8", do_relay, 0},
-    {"XCLIENT", "refusing XCLIENT", do_forbidden, OWN_GATE},
-    {NULL, "refusing a command", do_unknown, OWN_GATE},
+    {"XCLIENT", "refusing XCLIENT", prelogin_do_forbidden, OWN_GATE},
+    {NULL, "refusing a command", prelogin_do_unknown, OWN_GATE},
 };
 
-static const struct verb *find_verb(const char *name)
+/* ---- how it is read and written ---- */
+
+static enum wire_status put(struct wire *client, const char *prefix, const char *text,
+                            int64_t deadline)
 {
-    const struct verb *v = verbs;
-    while (v->name != NULL && strcmp(v->name, name) != 0)
-        v++;
-    return v;
+    return wire_printf(client, deadline, "%s %s\r\n", prefix, text);
 }
 
-static enum dialogue_end turn_away(struct pop3 *s, const struct refusal *r)
+/* Refused, and the session goes on behind it. */
+static enum dialogue_end skip_long_line(struct prelogin *s)
 {
-    enum dialogue_end end = pop3_refuse_and_close(s, r->code / 100 == 4, r->text);
-    dialogue_because(s->d, "%s", r->reason);
-    return end;
+    enum wire_status status =
+        wire_skip_line(s->d->client, SKIP_MAX, dialogue_client_deadline(s->d, s->decided));
+    if (status == WIRE_TOOLONG)
+        return prelogin_refuse_and_close(s, false, "Endless line");
+    if (status != WIRE_OK)
+        return prelogin_lost_client(s, status);
+    return prelogin_refuse(s, "Line too long");
 }
 
-static enum dialogue_end handle(struct pop3 *s, const struct line *line)
+static enum dialogue_end take_command(struct prelogin *s, int64_t deadline, struct command *c,
+                                      struct line *line)
 {
-    struct dialogue *d = s->d;
-    struct command c;
-    if (!dialogue_ends_clearly(d, line))
-        return pop3_refuse(s, "Lines end with <CR><LF> and hold neither elsewhere");
-    if (!command_parse(line->data, line->text_len, &c))
-        return pop3_refuse(s, "Syntax error, command unrecognized");
-
-    const struct verb *v = find_verb(c.verb);
-    d->step = v->step;
-    if (v->flags & LEAVES)
-        return v->handle(s, &c, line);
-    if (d->policy->refusal.code != 0)
-        return turn_away(s, &d->policy->refusal);
-    if (d->unwelcome != NULL) {
-        d->step = "refusing a client without a good certificate";
-        return pop3_refuse(s, d->unwelcome);
-    }
-    if (!(v->flags & (BEFORE_TLS | OWN_GATE)) && pop3_lacks_tls(s))
-        return pop3_refuse(s, "Must issue a STLS command first");
-    return v->handle(s, &c, line);
+    enum wire_status status = wire_getline(s->d->client, s->d->policy->max_command, deadline, line);
+    c->verb[0] = '\0';
+    if (status == WIRE_TOOLONG)
+        return skip_long_line(s);
+    if (status != WIRE_OK)
+        return prelogin_lost_client(s, status);
+    if (!dialogue_ends_clearly(s->d, line))
+        return prelogin_refuse(s, "Lines end with <CR><LF> and hold neither elsewhere");
+    if (command_parse(line->data, line->text_len, c))
+        return DIALOGUE_GO_ON;
+    c->verb[0] = '\0';
+    return prelogin_refuse(s, "Syntax error, command unrecognized");
 }
 
-/* Every command is one that has brought no login. */
-static enum dialogue_end next_command(struct pop3 *s)
+static enum dialogue_end take_answer(struct prelogin *s, struct line *line, bool *bad)
+{
+    int64_t deadline = dialogue_client_deadline(s->d, s->decided);
+    enum wire_status status = wire_getline(s->d->client, s->d->policy->max_command, deadline, line);
+    if (status == WIRE_OK && dialogue_ends_clearly(s->d, line))
+        return DIALOGUE_GO_ON;
+    *bad = true;
+    if (status == WIRE_TOOLONG)
+        status = wire_skip_line(s->d->client, SKIP_MAX, deadline);
+    return status == WIRE_OK ? DIALOGUE_GO_ON : prelogin_lost_client(s, status);
+}
+
+/* AUTH alone, which was never in an RFC, is answered with a list by some servers and with one line
+ * by others: whoever forwards it does not know what to wait for. CAPA tells the mechanisms. */
+static const char *mind_mechanism(const struct command *c)
+{
+    if (c->args_len == 0)
+        return "AUTH needs a mechanism";
+    return command_binds_channel(c) ? "Mechanism is not available" : NULL;
+}
+
+static enum heard hear(struct prelogin *s, enum form form, int64_t deadline, enum wire_status *why)
 {
     struct line line;
-    int64_t deadline = dialogue_client_deadline(s->d, s->decided);
-    s->d->step = "waiting for a command";
-    enum dialogue_end end = pop3_wait_for_client(s, deadline);
+    reply_clear(&s->reply);
+    enum heard heard = prelogin_hear_line(s, deadline, &line, why);
+    if (heard != HEARD_REPLY)
+        return heard;
+    s->status = pop3_status_of(line.data, line.text_len);
+    if (s->status == ANSWER_NONSENSE)
+        return HEARD_NONSENSE;
+    if (form == FORM_LINE || s->status != ANSWER_OK)
+        return HEARD_REPLY;
+    do
+        heard = prelogin_hear_line(s, deadline, &line, why);
+    while (heard == HEARD_REPLY && !pop3_is_end(line.data, line.text_len));
+    return heard;
+}
+
+static void edit_greeting(struct prelogin *s)
+{
+    pop3_edit_greeting(s->reply.bytes, s->reply.len, prelogin_login_withheld(s), &s->edited);
+}
+
+static bool takes_xclient(const struct prelogin *s)
+{
+    return pop3_greeting_takes_xclient(s->reply.bytes, s->reply.len);
+}
+
+/* A server that knows no CAPA offers nothing. */
+static enum dialogue_end learn_offer(struct prelogin *s)
+{
+    s->d->step = "asking the backend for its capabilities";
+    enum dialogue_end end = prelogin_ask(s, "CAPA", FORM_LIST);
     if (end != DIALOGUE_GO_ON)
         return end;
-    enum wire_status status =
-        wire_getline(s->d->client, s->d->policy->max_command, deadline, &line);
-    if (status != WIRE_OK && status != WIRE_TOOLONG)
-        return pop3_lost_client(s, status);
-    s->useless++;
-    end = status == WIRE_OK ? handle(s, &line) : pop3_skip_long_line(s);
-    if (end == DIALOGUE_GO_ON && s->useless > s->d->policy->max_useless) {
-        dialogue_because(s->d, "client sent more than %u commands without a login",
-                         s->d->policy->max_useless);
-        pop3_goodbye(s, "Too many commands without a login");
-        return DIALOGUE_REFUSED;
-    }
-    return end;
+    if (s->status == ANSWER_CONTINUE)
+        return prelogin_distrust_backend(s, "answered CAPA with what is no list");
+    s->d->offered_tls = pop3_offers(&s->reply, "STLS"); /* -ERR has no list behind it */
+    return DIALOGUE_GO_ON;
 }
 
-static enum dialogue_end next_commands(struct pop3 *s, enum dialogue_end end)
+/* What the server has told us counts for nothing. */
+static enum dialogue_end welcome(struct prelogin *s)
 {
-    while (end == DIALOGUE_GO_ON)
-        end = next_command(s);
-    reply_finish(&s->reply);
-    reply_finish(&s->edited);
-    return end;
+    enum wire_status status = wire_printf(s->d->client, wire_deadline(s->d->policy->idle_seconds),
+                                          "+OK %.255s POP3\r\n", s->d->policy->hostname);
+    return status == WIRE_OK ? DIALOGUE_GO_ON : prelogin_lost_client(s, status);
 }
 
-/* The greeting comes before the command, and is passed on when that has been believed. */
-static enum dialogue_end begin(struct pop3 *s)
+/* ---- the protocol ---- */
+
+static const struct prelogin_words words = {
+    .protocol = &protocol_pop3,
+    .name = "POP3",
+    .starttls = "STLS",
+    .quit = "QUIT",
+    .cancel = "*",
+    .bad_answer = "Authentication line is too long or has bare newlines",
+    .greeting = FORM_LINE,
+    .goodbye = ANSWER_NO,
+    .prefixes = {[SAY_OK] = "+OK",
+                 [SAY_NO] = "-ERR",
+                 [SAY_TRY_LATER] = "-ERR [SYS/TEMP]",
+                 [SAY_NEEDS_TLS] = "-ERR"},
+    .verbs = verbs,
+    .put = put,
+    .take_command = take_command,
+    .take_answer = take_answer,
+    .mind_mechanism = mind_mechanism,
+    .hear = hear,
+    .edit_greeting = edit_greeting,
+    .takes_xclient = takes_xclient,
+    .learn_offer = learn_offer,
+    .welcome = welcome,
+};
+
+static enum dialogue_end serve(struct dialogue *d)
 {
-    if (!s->d->policy->xclient)
-        return pop3_pass_greeting(s);
-    enum dialogue_end end = pop3_introduce_client(s);
-    return end == DIALOGUE_GO_ON ? pop3_pass_reply(s, &s->edited) : end;
+    return prelogin_serve(d, &words);
 }
 
-static enum dialogue_end pop3_serve(struct dialogue *d)
+static enum dialogue_end request(struct dialogue *d)
 {
-    struct pop3 s = {.d = d, .decided = d->tls_active};
-    return next_commands(&s, begin(&s));
-}
-
-static enum dialogue_end pop3_request(struct dialogue *d)
-{
-    struct pop3 s = {.d = d, .requesting = true};
-    return next_commands(&s, pop3_open_request(&s));
+    return prelogin_request(d, &words);
 }
 
 /* RFC 3206 §4. */
@@ -321,8 +247,8 @@ const struct protocol protocol_pop3 = {
     .tls_port = 995,
     .server_first = true,
     .alpn = "pop3",
-    .serve = pop3_serve,
-    .request = pop3_request,
+    .serve = serve,
+    .request = request,
     .sorry = sorry,
     .refuse = refuse,
     .visit = pop3_visit,

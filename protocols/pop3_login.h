@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: ISC
  *
- * Logging in: USER and PASS, APOP (RFC 1939 §7), AUTH (RFC 5034). Of its turns we read no more than
- * who speaks next, and whether it has succeeded.
+ * Logging in without SASL: USER and PASS, APOP (RFC 1939 §7).
  */
 #ifndef PROTOCOLS_POP3_LOGIN_H
 #define PROTOCOLS_POP3_LOGIN_H
 
-#include "protocols/pop3_session.h"
+#include "protocols/prelogin_session.h"
 
-pop3_handler pop3_do_user; /* half a login */
-pop3_handler pop3_do_pass; /* also APOP */
-pop3_handler pop3_do_auth;
+prelogin_handler pop3_do_user; /* half a login */
+prelogin_handler pop3_do_pass; /* also APOP */
 
 #endif

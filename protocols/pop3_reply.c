@@ -10,13 +10,13 @@ static bool begins_with_word(const char *text, size_t len, const char *word)
     return len >= n && memcmp(text, word, n) == 0 && (len == n || text[n] == ' ');
 }
 
-enum pop3_status pop3_status_of(const char *text, size_t len)
+enum answer pop3_status_of(const char *text, size_t len)
 {
     if (begins_with_word(text, len, "+OK"))
-        return POP3_OK;
+        return ANSWER_OK;
     if (begins_with_word(text, len, "-ERR"))
-        return POP3_ERR;
-    return begins_with_word(text, len, "+") ? POP3_CONTINUE : POP3_NONSENSE;
+        return ANSWER_NO;
+    return begins_with_word(text, len, "+") ? ANSWER_CONTINUE : ANSWER_NONSENSE;
 }
 
 bool pop3_is_end(const char *text, size_t len)

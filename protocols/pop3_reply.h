@@ -9,18 +9,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "protocols/answer.h"
 #include "protocols/keyword.h"
 #include "protocols/reply.h"
 
-enum pop3_status {
-    POP3_OK,       /* "+OK" */
-    POP3_ERR,      /* "-ERR" */
-    POP3_CONTINUE, /* "+": go on with AUTH (RFC 5034 §4) */
-    POP3_NONSENSE, /* none of them */
-};
-
-/* The first word of an answer, without line end. RFC 1939 §3 wants it in upper case. */
-enum pop3_status pop3_status_of(const char *text, size_t len);
+/* The first word of an answer, without line end: "+OK", "-ERR", or "+" in the middle of AUTH
+ * (RFC 5034 §4). RFC 1939 §3 wants it in upper case. */
+enum answer pop3_status_of(const char *text, size_t len);
 
 /* Whether a line, without its end, ends an answer of many lines: a dot alone (RFC 1939 §3). */
 bool pop3_is_end(const char *text, size_t len);

@@ -53,7 +53,7 @@ static void check_line(const char *line, size_t len, const struct pop3_rules *ru
 static void check_list(const struct reply *out, const struct pop3_rules *rules)
 {
     size_t at = line_length(out->bytes, out->len), lines = 1, stls = 0;
-    must(pop3_status_of(out->bytes, text_length(out->bytes, at)) == POP3_OK, "it is still +OK");
+    must(pop3_status_of(out->bytes, text_length(out->bytes, at)) == ANSWER_OK, "it is still +OK");
     for (size_t len; at < out->len; at += len, lines++) {
         const char *line = out->bytes + at;
         len = line_length(line, out->len - at);
@@ -76,7 +76,7 @@ static bool read_list(struct reply *in, const char *data, size_t size)
             return false;
         reply_append(in, data + at, len);
         size_t text = text_length(data + at, len);
-        if (at == 0 && pop3_status_of(data, text) != POP3_OK)
+        if (at == 0 && pop3_status_of(data, text) != ANSWER_OK)
             return false;
         if (at > 0 && pop3_is_end(data + at, text))
             return true;
@@ -87,8 +87,8 @@ static bool read_list(struct reply *in, const char *data, size_t size)
 static void check_greeting(const char *line, size_t len, bool hide)
 {
     struct reply out = {0};
-    enum pop3_status status = pop3_status_of(line, text_length(line, len));
-    if (status != POP3_OK && status != POP3_ERR)
+    enum answer status = pop3_status_of(line, text_length(line, len));
+    if (status != ANSWER_OK && status != ANSWER_NO)
         return; /* no greeting */
     pop3_edit_greeting(line, len, hide, &out);
     must(out.len <= len, "a greeting does not grow");

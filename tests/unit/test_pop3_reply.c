@@ -8,27 +8,27 @@
 static const struct status_case {
     const char *name;
     struct bytes text;
-    enum pop3_status want;
+    enum answer want;
 } status_cases[] = {
-    {"+OK alone", B("+OK"), POP3_OK},
-    {"+OK and a text", B("+OK ready"), POP3_OK},
-    {"+OK and a blank", B("+OK "), POP3_OK},
-    {"+OK in lower case", B("+ok"), POP3_NONSENSE},
-    {"+OK with more behind it", B("+OKAY"), POP3_NONSENSE},
-    {"+OK and a tab", B("+OK\tready"), POP3_NONSENSE},
-    {"+OK and a timestamp", B("+OK<1@a>"), POP3_NONSENSE},
-    {"+OK and NUL", B("+OK\0"), POP3_NONSENSE},
-    {"-ERR alone", B("-ERR"), POP3_ERR},
-    {"-ERR and a text", B("-ERR [AUTH] no"), POP3_ERR},
-    {"-ERR cut off", B("-ER"), POP3_NONSENSE},
-    {"plus alone", B("+"), POP3_CONTINUE},
-    {"plus and a blank", B("+ "), POP3_CONTINUE},
-    {"plus and a challenge", B("+ PDE4OTYu"), POP3_CONTINUE},
-    {"plus and a word", B("+O"), POP3_NONSENSE},
-    {"empty", B(""), POP3_NONSENSE},
-    {"blank first", B(" +OK"), POP3_NONSENSE},
-    {"dot", B("."), POP3_NONSENSE},
-    {"reply of SMTP", B("220 ready"), POP3_NONSENSE},
+    {"+OK alone", B("+OK"), ANSWER_OK},
+    {"+OK and a text", B("+OK ready"), ANSWER_OK},
+    {"+OK and a blank", B("+OK "), ANSWER_OK},
+    {"+OK in lower case", B("+ok"), ANSWER_NONSENSE},
+    {"+OK with more behind it", B("+OKAY"), ANSWER_NONSENSE},
+    {"+OK and a tab", B("+OK\tready"), ANSWER_NONSENSE},
+    {"+OK and a timestamp", B("+OK<1@a>"), ANSWER_NONSENSE},
+    {"+OK and NUL", B("+OK\0"), ANSWER_NONSENSE},
+    {"-ERR alone", B("-ERR"), ANSWER_NO},
+    {"-ERR and a text", B("-ERR [AUTH] no"), ANSWER_NO},
+    {"-ERR cut off", B("-ER"), ANSWER_NONSENSE},
+    {"plus alone", B("+"), ANSWER_CONTINUE},
+    {"plus and a blank", B("+ "), ANSWER_CONTINUE},
+    {"plus and a challenge", B("+ PDE4OTYu"), ANSWER_CONTINUE},
+    {"plus and a word", B("+O"), ANSWER_NONSENSE},
+    {"empty", B(""), ANSWER_NONSENSE},
+    {"blank first", B(" +OK"), ANSWER_NONSENSE},
+    {"dot", B("."), ANSWER_NONSENSE},
+    {"reply of SMTP", B("220 ready"), ANSWER_NONSENSE},
 };
 
 static void answer_has_status(void **state)
