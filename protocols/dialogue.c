@@ -16,10 +16,12 @@ void dialogue_because(struct dialogue *d, const char *format, ...)
 void dialogue_because_of(struct dialogue *d, const char *what, const char *said, size_t len)
 {
     enum { QUOTE_MAX = 120 }; /* bytes of the backend's words */
-    int quoted = 0;
-    while ((size_t)quoted < len && quoted < QUOTE_MAX && strchr("\r\n", said[quoted]) == NULL)
-        quoted++;
-    dialogue_because(d, "%s: %.*s", what, quoted, said);
+    char words[QUOTE_MAX + 1];
+    size_t n = 0;
+    for (; n < len && n < QUOTE_MAX && strchr("\r\n", said[n]) == NULL; n++)
+        words[n] = said[n] == '"' ? '\'' : said[n] == '\\' ? '?' : said[n];
+    words[n] = '\0';
+    dialogue_because(d, "%s: %s", what, words);
 }
 
 void dialogue_sentence(const struct dialogue *d, char out[LAST_WORD_MAX + 1])

@@ -21,7 +21,8 @@ enum {
 void dialogue_because(struct dialogue *d, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The same: `what`, and the first line of the `len` bytes that the backend has said, shortened. */
+/* The same: `what`, and the first line of the `len` bytes that the backend has said, shortened. A
+ * reason stands between quotes in the log, so that the backend's own become others. */
 void dialogue_because_of(struct dialogue *d, const char *what, const char *said, size_t len);
 
 /* d->reason as a sentence for the client: printable, for certificates hold names that a stranger

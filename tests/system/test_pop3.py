@@ -351,6 +351,17 @@ def test_backend_that_does_not_greet(wrap, greeting):
             assert client.greeting.startswith(DOWN)
 
 
+@pytest.mark.parametrize("text", ['no" outcome=refused forged="', "no\\"])
+def test_backend_cannot_write_pairs_into_the_log(wrap, text):
+    with PopServer(greeting=f"-ERR {text}\r\n".encode()) as server:
+        proxy = wrap(server, protocol="pop3")
+        with PopClient(proxy.address) as client:
+            assert client.greeting == f"-ERR {text}"
+        summary = proxy.summary()
+        assert "forged" not in summary and summary["outcome"] == "done"
+        assert summary["reason"].startswith("backend gives no service: -ERR no")
+
+
 def test_slow_backend_is_given_up(wrap):
     done = threading.Event()
 
