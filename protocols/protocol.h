@@ -150,7 +150,7 @@ struct protocol {
     const char *name; /* as in `protocol = name` */
     const char *rfc;
     uint16_t port;     /* where it starts in clear */
-    uint16_t tls_port; /* where it starts with TLS */
+    uint16_t tls_port; /* where it starts with TLS; 0: nowhere in particular */
     bool server_first; /* the server speaks first: implicitTls = auto must wait */
     const char *alpn;  /* names a client may send (RFC 7301), separated by blanks */
 
@@ -182,6 +182,7 @@ const struct protocol *protocol_at(size_t n);
 
 extern const struct protocol protocol_smtp;
 extern const struct protocol protocol_lmtp;
+extern const struct protocol protocol_managesieve;
 extern const struct protocol protocol_pop3;
 
 #endif

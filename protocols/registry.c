@@ -7,6 +7,7 @@
 /* Sorted by name. */
 static const struct protocol *const protocols[] = {
     &protocol_lmtp,
+    &protocol_managesieve,
     &protocol_pop3,
     &protocol_smtp,
 };

@@ -168,11 +168,11 @@ static void check_relay(struct config *c, const struct service *s)
     const char *where = s->relay_as.count > 0 ? s->relay_as.items[0].where : NULL;
     if (where == NULL)
         return;
-    if (s->protocol == &protocol_pop3)
+    if (s->protocol != NULL && !config_speaks_mail(s))
         config_error(c, where,
-                     "relayAs: nobody relays by POP3: leave it out in [%s], and write verifyClient "
-                     "= require if only clients with a certificate may come",
-                     s->name);
+                     "relayAs: nobody relays by protocol = %s: leave it out in [%s], and write "
+                     "verifyClient = require if only clients with a certificate may come",
+                     s->protocol->name, s->name);
     switch ((enum identity_kind)s->identity) {
     case IDENTITY_NONE:
     case IDENTITY_PROXY:

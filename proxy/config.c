@@ -433,7 +433,8 @@ static void check_protocol(struct config *c, struct service *s)
     s->protocol = protocol_find(s->protocol_name);
     if (s->protocol == NULL)
         config_error(c, config_where(c, s, "protocol"),
-                     "protocol = %s is not known here; lmtp, pop3 and smtp are%s", s->protocol_name,
+                     "protocol = %s is not known here; lmtp, managesieve, pop3 and smtp are%s",
+                     s->protocol_name,
                      strcasecmp(s->protocol_name, "connect") == 0 ? " (a proxy is via = "
                                                                     "http://HOST:PORT)"
                      : strcasecmp(s->protocol_name, "socks") == 0 ? " (a proxy is via = "
@@ -520,8 +521,7 @@ static void check_exec_alone(struct config *c, const struct service *s)
                      "local: there is no connection with exec, leave it out");
 }
 
-/* Whether messages are handed in, which a backend may relay. */
-static bool speaks_mail(const struct service *s)
+bool config_speaks_mail(const struct service *s)
 {
     return s->protocol == &protocol_smtp || s->protocol == &protocol_lmtp;
 }
@@ -529,7 +529,7 @@ static bool speaks_mail(const struct service *s)
 /* A mail program that is started for a session takes it for one of a local user, who may relay. */
 static void warn_local_user(struct config *c, const struct service *s)
 {
-    if (!speaks_mail(s) || arguments_use(&s->exec_arguments, VARIABLE_TCPREMOTEIP) ||
+    if (!config_speaks_mail(s) || arguments_use(&s->exec_arguments, VARIABLE_TCPREMOTEIP) ||
         arguments_use(&s->exec_arguments, VARIABLE_REMOTE_HOST))
         return;
     for (size_t i = 0; i < s->accept.count; i++) {
@@ -609,7 +609,7 @@ static void check_xclient(struct config *c, const struct service *s)
     if (s->protocol == NULL)
         config_error(c, where,
                      "[%s] identity = xclient is a command of mail protocols: write protocol = "
-                     "smtp, lmtp or pop3 as well, or identity = proxy",
+                     "smtp, lmtp, pop3 or managesieve as well, or identity = proxy",
                      s->name);
     if (any_path(&s->accept))
         config_error(c, where,
@@ -643,7 +643,8 @@ static void warn_of_relay(struct config *c, const struct service *s)
 {
     const struct value *outside = find_outside(s);
     char local[256];
-    if (!speaks_mail(s) || s->exec != NULL || outside == NULL || s->identity != IDENTITY_NONE)
+    if (!config_speaks_mail(s) || s->exec != NULL || outside == NULL ||
+        s->identity != IDENTITY_NONE)
         return;
     if (s->via != NULL) {
         config_warn(c, outside->where,
@@ -666,7 +667,7 @@ static void warn_of_relay(struct config *c, const struct service *s)
 
 static void check_trace(struct config *c, const struct service *s)
 {
-    if (s->trace && (s->client || !speaks_mail(s)))
+    if (s->trace && (s->client || !config_speaks_mail(s)))
         config_error(c, config_where(c, s, "trace"),
                      "[%s] trace = yes is for services with protocol = smtp or lmtp that offer TLS "
                      "to clients: leave it out",

@@ -153,6 +153,9 @@ bool service_is_bundle(const struct service *s);
  * where its section begins. Borrowed. */
 const char *config_where(const struct config *c, const struct service *s, const char *option);
 
+/* Whether messages are handed in by its protocol, which a backend may relay. */
+bool config_speaks_mail(const struct service *s);
+
 /* Tells a complaint as config_read does; `where` may be NULL, if the text says it.  */
 void config_error(struct config *c, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

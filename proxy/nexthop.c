@@ -167,7 +167,7 @@ static void check_entry(struct config *c, const struct service *s, size_t i)
     if (s->via != NULL)
         config_error(c, config_where(c, s, "via"),
                      "via: the proxy looks names up, which excludes mx:, delay = yes and DANE");
-    if (is_mx(v->text) && s->protocol == &protocol_pop3)
+    if (is_mx(v->text) && s->protocol != NULL && !config_speaks_mail(s))
         config_error(c, v->where,
                      "%s: MX records say where mail is handed in, not where it is fetched: write "
                      "connect = HOST:PORT",

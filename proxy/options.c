@@ -117,7 +117,7 @@ static const struct option_row rows[] = {
     {"implicitTlsWait", OPTION_NUMBER, SERVICE(implicit_tls_wait_ms), "200", 1, 60000, NULL,
      "milliseconds that implicitTls = auto waits for the client to speak"},
     {"protocol", OPTION_TEXT, SERVICE(protocol_name), NULL, 0, 0, NULL,
-     "smtp, lmtp or pop3; without it bytes are passed and nothing is understood"},
+     "smtp, lmtp, pop3 or managesieve; without it bytes are passed and nothing is understood"},
     {"protocolAuthentication", OPTION_TEXT, SERVICE(login_mechanisms), NULL, 0, 0, NULL,
      "client: mechanisms to log in by, the most wanted first (default: the strongest that is "
      "offered)"},

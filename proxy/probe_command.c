@@ -19,10 +19,10 @@ enum {
 static const char default_seconds[] = "30";
 
 static const char usage[] =
-    "usage: ehlock probe HOST[:PORT] [--protocol smtp|lmtp|pop3|none] [--implicit-tls]\n"
+    "usage: ehlock probe HOST[:PORT] [--protocol NAME] [--implicit-tls]\n"
     "                    [--level LEVEL] [--match NAME] [--pin PIN] [--CAfile FILE] [...]\n"
     "       ehlock probe --config FILE --service SERVICE [HOST[:PORT] | --login] [...]\n"
-    "  --protocol NAME    what is spoken (default smtp); none: nothing, TLS from the first byte\n"
+    "  --protocol NAME    smtp (default), lmtp, pop3, managesieve; none: TLS from the first byte\n"
     "  --implicit-tls     TLS from the first byte (default port of smtp: 465)\n"
     "  --level LEVEL      none, may, encrypt, fingerprint, verify, secure, dane or dane-only\n"
     "                     (default secure, or fingerprint with --pin)\n"

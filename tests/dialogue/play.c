@@ -488,7 +488,8 @@ static bool judge_whole(struct play *p)
 /* Whether the `len` bytes are one reply of one line that ends a session. */
 static bool is_goodbye(const char *data, size_t len)
 {
-    static const char *const words[] = {"421 ", "221 ", "-ERR [SYS/TEMP] ", "+OK Bye\r\n"};
+    static const char *const words[] = {
+        "421 ", "221 ", "-ERR [SYS/TEMP] ", "+OK Bye\r\n", "BYE (TRYLATER) ", "OK \"Bye\"\r\n"};
     bool is_one = false;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         is_one |= len >= strlen(words[i]) && memcmp(data, words[i], strlen(words[i])) == 0;

@@ -568,12 +568,12 @@ def test_probe_of_a_server_without_tls(pki):
     ({"clientRule": "/./ add USER"}, "promises what only the backend or ehlock"),
     ({"clientRule": "/./ hide STLS"}, "write noStartTls"),
     ({"relayAs": "spki-sha256:" + 32 * "00:", "identity": "proxy2",
-      "verifyClient": "ask"}, "nobody relays by POP3"),
+      "verifyClient": "ask"}, "nobody relays by protocol = pop3"),
     ({"client": "yes", "protocolUsername": "joe", "cert": None, "key": None},
      "protocolUsername needs protocol = smtp or lmtp"),
     ({"client": "yes", "connect": "mx:example.org", "cert": None, "key": None},
      "MX records say where mail is handed in"),
-    ({"protocol": "pop4"}, "lmtp, pop3 and smtp are"),
+    ({"protocol": "pop4"}, "lmtp, managesieve, pop3 and smtp are"),
 ])
 def test_check_says_what_to_write(tmp_path, pki, lines, wanted):
     options = {"accept": 1110, "connect": "127.0.0.1:110", "protocol": "pop3",

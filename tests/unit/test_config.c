@@ -165,7 +165,7 @@ static const struct error_case {
     {"identity that there is not", B(S "identity = proxy3\n"),
      "test.conf:6: ", "identity must be one of: none proxy proxy2 transparent xclient env"},
     {"xclient without a protocol", B(GOOD "identity = xclient\n"),
-     "test.conf:5: ", "write protocol = smtp, lmtp or pop3"},
+     "test.conf:5: ", "write protocol = smtp, lmtp, pop3 or managesieve"},
     {"xclient from a path", B(S "identity = xclient\naccept = /run/clients\n"),
      "test.conf:6: ", "needs addresses"},
     {"env without a program", B(S "identity = env\n"), "test.conf:6: ", "is for programs (exec)"},
