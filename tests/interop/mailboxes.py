@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Real POP3 servers without TLS, each with the mailbox of one user.
+"""Real POP3 servers without TLS, each with the mailbox of one user; and two of
+ManageSieve, Dovecot and Cyrus.
 
     server = Popa3d(root)
     server.start()
@@ -124,6 +125,77 @@ class SecureDovecot(Dovecot):
     CONF = Dovecot.CONF.replace("ssl = @SSL@", """ssl = @SSL@
         ssl_cert = </srv/cert.pem
         ssl_key = </srv/key.pem""")
+
+
+class DovecotSieve(Dovecot):
+    """The same for scripts."""
+    name = "dovecot-sieve"
+    packages = ["dovecot-managesieved"]
+    CONF = Dovecot.CONF.replace("pop3-login", "managesieve-login").replace("pop3", "sieve")
+
+
+class SecureDovecotSieve(SecureDovecot):
+    name = "dovecot-sieve-tls"
+    packages = ["dovecot-managesieved"]
+    CONF = SecureDovecot.CONF.replace("pop3-login", "managesieve-login").replace("pop3", "sieve")
+
+
+class CyrusSieve(PopServer):
+    """Scripts of Cyrus, which takes any password. Who has no mailbox has none."""
+    name = "cyrus-sieve"
+    packages = ["cyrus-imapd"]
+    daemon = "/usr/lib/cyrus/bin"
+    in_clear = "allowplaintext: yes"
+    more = in_clear
+
+    CONF = """
+        configdirectory: /srv/cyrus
+        partition-default: /srv/cyrus/spool
+        defaultpartition: default
+        sievedir: /srv/cyrus/sieve
+        sasl_pwcheck_method: alwaystrue
+        sasl_mech_list: PLAIN
+        admins: cyrus
+        @MORE@
+        """
+    SERVICES = """
+        START {
+          recover cmd="ctl_cyrusdb -C /srv/imapd.conf -r"
+        }
+        SERVICES {
+          imap cmd="imapd -C /srv/admin.conf" listen="127.0.0.1:@IMAP@" prefork=0
+          sieve cmd="timsieved -C /srv/imapd.conf" listen="127.0.0.1:@PORT@" prefork=0
+        }
+        EVENTS {
+        }
+        """
+
+    def start(self):
+        imap = ("127.0.0.1", free_port())
+        self.root.write("/srv/imapd.conf", text(self.CONF, MORE=self.more))
+        self.root.write("/srv/admin.conf", text(self.CONF, MORE=self.in_clear))
+        self.root.write("/srv/cyrus.conf", text(self.SERVICES, IMAP=imap[1], PORT=self.port))
+        self.root.run("mkdir", "-p", "/srv/cyrus/spool", "/srv/cyrus/sieve", "/run/cyrus/socket")
+        self.root.run("chown", "-R", "cyrus:mail", "/srv/cyrus", "/run/cyrus")
+        daemon = self.root.spawn(f"{self.daemon}/master", "-C", "/srv/imapd.conf", "-M", "/srv/cyrus.conf",
+                                 "-p", "/run/cyrus/master.pid")
+        wait_listening(self.address, daemon)
+        self.create_mailbox(imap)
+
+    def create_mailbox(self, imap):
+        self.root.run("bash", "-c", f"exec 3<>/dev/tcp/{imap[0]}/{imap[1]}; read -r <&3; "
+                      rf"printf 'a LOGIN cyrus x\r\nb CREATE user/{USER}\r\nc LOGOUT\r\n' >&3; "
+                      "grep '^b OK' <&3")
+
+
+class SecureCyrusSieve(CyrusSieve):
+    """Takes no password without TLS; its certificate is put into the root before it starts."""
+    name = "cyrus-sieve-tls"
+    more = "allowplaintext: no\ntls_server_cert: /srv/cert.pem\ntls_server_key: /srv/key.pem"
+
+    def start(self):
+        self.root.run("chown", "cyrus", "/srv/cert.pem", "/srv/key.pem")
+        super().start()
 
 
 class Courier(PopServer):
