@@ -4,10 +4,10 @@
  * where lines end, managesieve_list.c edits lists of capabilities. Here are the words: how commands
  * and answers are read, and the table of verbs.
  *
- * A literal may hold anything, line ends too. A server that refuses a command may take the
- * literal in it for commands, as Dovecot and Cyrus do before the login. So a command is read with
- * all its literals, and before the login no string is let through that could hold a line end. A
- * line of which nobody knows where it ends is answered with BYE.
+ * A literal may hold anything, and stands at the beginning of a line. A server that refuses a
+ * command may take the literal in it for commands, as Dovecot and Cyrus do before the login. So a
+ * command is read with all its literals, and what goes to the backend is one line: strings are in
+ * quotes, and hold no line end. A line of which nobody knows where it ends is answered with BYE.
  *
  * The client hears the capabilities with the greeting, and unasked after TLS (§2.2). They are the
  * backend's of that moment: it is asked again, or another connection has greeted us.
@@ -204,6 +204,17 @@ static enum dialogue_end take_piece(struct prelogin *s, int64_t deadline, bool *
     return status == WIRE_OK ? DIALOGUE_GO_ON : prelogin_lost_client(s, status);
 }
 
+/* s->command, and `line`, which borrows from it, become what the backend may be told. */
+static void write_in_quotes(struct prelogin *s, struct line *line)
+{
+    struct reply out = {0};
+    size_t end = sieve_append_in_quotes(&out, s->command.bytes, s->command.len);
+    reply_finish(&s->command);
+    s->command = out;
+    *line = (struct line){
+        .data = out.bytes, .len = out.len, .text_len = out.len - end, .crlf = end == 2};
+}
+
 static enum dialogue_end take_line(struct prelogin *s, int64_t deadline, struct line *line)
 {
     enum dialogue_end end = DIALOGUE_GO_ON;
@@ -211,14 +222,9 @@ static enum dialogue_end take_line(struct prelogin *s, int64_t deadline, struct 
     reply_clear(&s->command);
     while (end == DIALOGUE_GO_ON && !whole)
         end = take_piece(s, deadline, &whole);
-    if (end != DIALOGUE_GO_ON)
-        return end;
-    const char *bytes = s->command.bytes;
-    size_t len = s->command.len;
-    bool crlf = len >= 2 && bytes[len - 2] == '\r';
-    *line =
-        (struct line){.data = bytes, .len = len, .text_len = len - (crlf ? 2 : 1), .crlf = crlf};
-    return DIALOGUE_GO_ON;
+    if (end == DIALOGUE_GO_ON)
+        write_in_quotes(s, line);
+    return end;
 }
 
 static enum dialogue_end take_command(struct prelogin *s, int64_t deadline, struct command *c,

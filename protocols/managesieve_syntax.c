@@ -172,10 +172,16 @@ static void read_literal(const char *line, size_t len, size_t *position, size_t 
     *position += out->len;
 }
 
+static size_t begin_of_token(const char *line, size_t len, size_t position)
+{
+    while (position < len && is_between(line[position]))
+        position++;
+    return position;
+}
+
 bool sieve_next_token(const char *line, size_t len, size_t *position, struct sieve_token *out)
 {
-    while (*position < len && is_between(line[*position]))
-        ++*position;
+    *position = begin_of_token(line, len, *position);
     size_t n = *position < len ? token_length(line + *position, len - *position) : 0;
     if (n == 0)
         return false;
@@ -248,6 +254,23 @@ static bool holds_control(const struct sieve_token *t)
         if (is_control(t->text[i]))
             return true;
     return false;
+}
+
+size_t sieve_append_in_quotes(struct reply *out, const char *line, size_t len)
+{
+    struct sieve_token t;
+    size_t begin = 0, end = 0, copied = 0;
+    for (size_t at = 0; sieve_next_token(line, len, &at, &t);
+         begin = begin_of_token(line, len, at)) {
+        end = at;
+        if (t.kind != SIEVE_LITERAL || holds_control(&t))
+            continue;
+        reply_append(out, line + copied, begin - copied);
+        sieve_append_quoted(out, t.text, t.len);
+        copied = at;
+    }
+    reply_append(out, line + copied, len - copied);
+    return len - end;
 }
 
 bool sieve_is_harmless_string(const char *args, size_t len)

@@ -62,16 +62,21 @@ void sieve_append_text(struct reply *out, const struct sieve_token *t);
  * blanks. */
 void sieve_append_quoted(struct reply *out, const char *text, size_t len);
 
+/* Appends a whole line of a client, in which literals have become quoted strings: to a server that
+ * refuses a command, what is in a literal stands at the beginning of a line. Only a literal with
+ * control characters stays one, and no command with such a string must be let through. Returns how
+ * many bytes the end of the line has. */
+size_t sieve_append_in_quotes(struct reply *out, const char *line, size_t len);
+
 /* Splits a whole line of a client, but for its end, into verb and arguments. False when it does not
  * begin with an atom of letters, digits, '-' and '_', or when that is too long. */
 bool sieve_parse_command(const char *line, size_t len, struct command *out);
 
-/* Whether the arguments are at most one string, without control characters: a line end in it could
- * be taken for one by a server that does not know the command. */
+/* Whether the arguments are at most one string, without control characters. */
 bool sieve_is_harmless_string(const char *args, size_t len);
 
 /* Whether they are one string of base64, or what cancels a login: an answer to a challenge (§2.1).
- * It cannot hold a line end. */
+ */
 bool sieve_is_answer(const char *args, size_t len);
 
 /* NULL, or what is wrong with the arguments of AUTHENTICATE (§2.1): a mechanism, and perhaps an

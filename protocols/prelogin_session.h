@@ -36,7 +36,7 @@ struct prelogin {
     bool requesting; /* we ask the server for TLS; else we offer it to the client */
     struct reply reply, edited;
     enum answer status;   /* of `reply` */
-    struct reply command; /* a command of the client that has more than one line; "": none */
+    struct reply command; /* where a command is kept that is not left in the client's wire */
     bool upgraded;        /* the client has begun TLS in the middle of the session */
     bool touched;         /* the backend has heard, in clear, what it may remember */
     bool decided;         /* with TLS or in clear: pretls_deadline is over */
@@ -49,9 +49,9 @@ struct prelogin {
     char last_word[LAST_WORD_MAX + 1]; /* of the last server, while we are choosing; "": none */
 };
 
-/* Serves one command: `line` as it was received, `c` what it says. Both borrow until the client's
- * wire is read again. Returns DIALOGUE_GO_ON when the next command may come, and DIALOGUE_PUMP when
- * the client has logged in. */
+/* Serves one command: `line` as it may go to the backend, `c` what it says. Both borrow until the
+ * client's wire is read again. Returns DIALOGUE_GO_ON when the next command may come, and
+ * DIALOGUE_PUMP when the client has logged in. */
 typedef enum dialogue_end prelogin_handler(struct prelogin *s, const struct command *c,
                                            const struct line *line);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
  * Lines and lists of ManageSieve: nothing that is not for the client gets through the editing, what
- * comes out of it is a list of the same kind, and no command that is let through has a line end in
- * a place where somebody else could take it for the end of another one.
+ * comes out of it is a list of the same kind, and every command that is let through is one line, of
+ * which nobody could take a part for another command.
  */
 #include "fuzz.h"
 
@@ -60,16 +60,15 @@ static size_t end_of_line(const char *data, size_t len)
     }
 }
 
-/* A command that is let through has no other line ends than those behind its pieces. */
+/* A command that is let through has no line end but its own. */
 static void check_forwarded(const char *line, size_t len, const struct command *c)
 {
     bool noop = sieve_is_harmless_string(c->args, c->args_len);
     bool login = sieve_mind_mechanism(c->args, c->args_len) == NULL;
     bool answer = sieve_is_answer(c->args, c->args_len);
-    size_t braces = count(line, len, '{');
     if (noop || login || answer) {
-        must(count(line, len, '\n') <= 1 + braces, "line ends are behind literals only");
-        must(count(c->args, c->args_len, '\0') == 0, "there is no NUL");
+        must(count(line, len, '\n') == 1, "there is no literal");
+        must(count(line, len, '\0') == 0, "there is no NUL");
     }
     if (login) {
         struct sieve_token t;
@@ -77,15 +76,30 @@ static void check_forwarded(const char *line, size_t len, const struct command *
         must(sieve_next_token(c->args, c->args_len, &at, &t), "there is a mechanism");
         must(t.len < 5 || strncasecmp(t.text + t.len - 5, "-PLUS", 5) != 0,
              "no mechanism is bound to the channel");
-        must(count(line, len, '\n') <= 3, "there are two literals at most");
     }
-    must(!noop || count(line, len, '\n') <= 2, "there is one literal at most");
-    must(!answer || count(line, len, '\n') <= 2, "there is one literal at most");
+}
+
+/* `line`: whole. */
+static void check_command(const char *line, size_t len)
+{
+    struct command c;
+    struct reply sent = {0}, again = {0};
+    size_t end = sieve_append_in_quotes(&sent, line, len);
+    must(end == 1 || end == 2, "a line has an end");
+    must(sieve_line_length(sent.bytes, sent.len, SIEVE_CLIENT) == sent.len, "it stays one line");
+    must(sieve_append_in_quotes(&again, sent.bytes, sent.len) == end, "its end is the same");
+    must(is_same(sent.bytes, sent.len, again.bytes, again.len), "once is enough");
+    if (sieve_parse_command(sent.bytes, sent.len - end, &c)) {
+        must(c.args + c.args_len == sent.bytes + sent.len - end,
+             "arguments are the rest of the line");
+        check_forwarded(sent.bytes, sent.len, &c);
+    }
+    reply_finish(&sent);
+    reply_finish(&again);
 }
 
 static void check_client(const char *data, size_t size)
 {
-    struct command c;
     size_t len = sieve_line_length(data, size, SIEVE_CLIENT);
     must(len <= size, "a line is in what there is");
     if (len == 0)
@@ -94,11 +108,7 @@ static void check_client(const char *data, size_t size)
     if (memchr(data, '"', len) == NULL)
         must(end_of_line(data, size) == len, "it ends where everybody says that it does");
     must(sieve_line_length(data, len, SIEVE_CLIENT) == len, "nothing behind it counts");
-    size_t text = len - (len >= 2 && data[len - 2] == '\r' ? 2 : 1);
-    if (!sieve_parse_command(data, text, &c))
-        return;
-    must(c.args + c.args_len == data + text, "arguments are the rest of the line");
-    check_forwarded(data, len, &c);
+    check_command(data, len);
 }
 
 /* ---- what servers say ---- */

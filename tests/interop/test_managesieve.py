@@ -175,6 +175,29 @@ def test_server_does_take_a_literal_for_commands(server, wrap, pki):
         assert client.command("NOOP").startswith("OK")
 
 
+def test_dovecot_does_take_an_initial_response_for_a_command(dovecot, wrap, pki):
+    """Base64 holds no line end, but has one on either side, so literals become quoted strings."""
+    words = b'AUTHENTICATE "" {4+}\r\nNOOP\r\n'
+    with SieveClient(dovecot.address) as direct:
+        direct.send(words)
+        assert direct.read_reply().startswith("NO")
+        assert direct.read_reply().startswith('OK "NOOP')
+    with SieveClient(wrap(dovecot, protocol="managesieve").address) as client:
+        client.starttls(context(pki))
+        client.send(words)
+        assert client.read_reply() == 'NO "AUTHENTICATE needs a mechanism"'
+        assert client.command('NOOP "x"').startswith("OK (TAG ")
+
+
+def test_server_is_logged_in_to_by_literals(server, wrap, pki):
+    response = plain(USER, PASSWORD)
+    with SieveClient(wrap(server, protocol="managesieve").address) as client:
+        client.starttls(context(pki))
+        answer = client.command(f"AUTHENTICATE {{5+}}\r\nPLAIN {{{len(response)}+}}\r\n{response}")
+        assert answer.startswith("OK"), answer
+        client.logout()
+
+
 def test_behind_the_login_dovecot_knows_neither_xclient_nor_a_way_back(dovecot, wrap, pki):
     """Behind the login nothing is filtered any more, so it must not be there."""
     with SieveClient(wrap(dovecot, protocol="managesieve").address) as client:

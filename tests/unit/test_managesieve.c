@@ -181,6 +181,35 @@ static void arguments_are(void **state)
         assert_true(wrong != NULL && strstr(wrong, c->mechanism) != NULL);
 }
 
+static const struct literal_case {
+    const char *name;
+    struct bytes line, want;
+    size_t end;
+} literal_cases[] = {
+    {"no literal", B("NOOP \"{1+}\"\r\n"), B("NOOP \"{1+}\"\r\n"), 2},
+    {"verb alone and bare LF", B("NOOP\n"), B("NOOP\n"), 1},
+    {"literal", B("NOOP {6+}\r\nLOGOUT\r\n"), B("NOOP \"LOGOUT\"\r\n"), 2},
+    {"empty literal", B("NOOP {0+}\r\n\r\n"), B("NOOP \"\"\r\n"), 2},
+    {"two literals", B("X {1+}\r\na {1+}\nb\n"), B("X \"a\" \"b\"\n"), 1},
+    {"literal alone", B("{4+}\r\nNOOP\r\n"), B("\"NOOP\"\r\n"), 2},
+    {"literal and what is behind it", B("X {1+}\r\na \"b\" c\r\n"), B("X \"a\" \"b\" c\r\n"), 2},
+    {"quote and backslash", B("X {2+}\r\n\"\\\r\n"), B("X \"\\\"\\\\\"\r\n"), 2},
+    {"announcement in a literal", B("X {4+}\r\n{9+}\r\n"), B("X \"{9+}\"\r\n"), 2},
+    {"line end", B("X {2+}\r\n\r\n\r\n"), B("X {2+}\r\n\r\n\r\n"), 2},
+    {"line end and another", B("X {1+}\r\n\n {1+}\r\na\r\n"), B("X {1+}\r\n\n \"a\"\r\n"), 2},
+    {"NUL", B("X {1+}\r\n\0\r\n"), B("X {1+}\r\n\0\r\n"), 2},
+    {"CR before a bare LF", B("X {2+}\r\na\r\n"), B("X {2+}\r\na\r\n"), 1},
+};
+
+static void literals_become_quoted(void **state)
+{
+    const struct literal_case *c = *state;
+    struct reply out = {0};
+    assert_int_equal(sieve_append_in_quotes(&out, c->line.data, c->line.len), c->end);
+    assert_bytes(out.bytes, out.len, c->want.data, c->want.len);
+    reply_finish(&out);
+}
+
 /* ---- what servers say ---- */
 
 static const struct answer_case {
@@ -524,6 +553,7 @@ int main(void)
     UNIT_ADD_TABLE(&u, line_has_length, length_cases);
     UNIT_ADD_TABLE(&u, command_is_parsed, command_cases);
     UNIT_ADD_TABLE(&u, arguments_are, args_cases);
+    UNIT_ADD_TABLE(&u, literals_become_quoted, literal_cases);
     UNIT_ADD_TABLE(&u, answer_is, answer_cases);
     UNIT_ADD_TABLE(&u, list_becomes, list_cases);
     UNIT_ADD_TABLE(&u, line_may_be_added, add_cases);
