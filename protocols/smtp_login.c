@@ -184,8 +184,8 @@ static enum dialogue_end choose(struct smtp *s, const char **mechanism)
     if (*mechanism != NULL)
         return DIALOGUE_GO_ON;
     if (len > 0)
-        dialogue_because(s->d, "server offers none of the mechanisms that are wanted, but %.*s",
-                         len < 120 ? (int)len : 120, offered);
+        dialogue_because_of(
+            s->d, "server offers none of the mechanisms that are wanted, but others", offered, len);
     else
         dialogue_because(s->d, "server offers no mechanism to log in");
     s->d->remedy = none_remedy;

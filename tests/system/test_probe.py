@@ -709,7 +709,7 @@ def test_server_without_the_mechanism(logs_in, pki):
         assert not auth_lines(server.ended())
     assert done.returncode == NOT_MET
     assert login(done).startswith("FAIL: server offers none of the mechanisms that are wanted, but "
-                                  "PLAIN LOGIN; protocolAuthentication must name one")
+                                  "others: PLAIN LOGIN; protocolAuthentication must name one")
 
 
 def test_impostor_is_found_out(logs_in, pki):
