@@ -24,15 +24,16 @@ static void read_text(struct entry *e, struct reply *scratch)
             reply_append(scratch, " ", 1);
         sieve_append_text(scratch, &t);
     }
-    e->text = keyword_line_in(scratch->bytes, scratch->len, 0);
+    e->text = keyword_line_in(scratch->len > 0 ? scratch->bytes : "", scratch->len, 0);
 }
 
 static bool next_entry(const struct reply *r, size_t *position, struct entry *out,
                        struct reply *scratch)
 {
-    size_t left = r->len - *position;
+    if (*position >= r->len)
+        return false;
     *out = (struct entry){.line = r->bytes + *position};
-    out->len = left > 0 ? sieve_line_length(out->line, left, SIEVE_SERVER) : 0;
+    out->len = sieve_line_length(out->line, r->len - *position, SIEVE_SERVER);
     if (out->len == 0)
         return false;
     *position += out->len;
