@@ -99,6 +99,11 @@ bool dialogue_client_knows_nothing(const struct dialogue *d)
     return d->client->sent == 0 && d->client->out_len == 0;
 }
 
+bool dialogue_may_fall_back(const struct dialogue *d)
+{
+    return d->policy->tls_level == TLS_LEVEL_MAY && d->policy->fall_back;
+}
+
 void dialogue_forget_server(struct dialogue *d)
 {
     d->server_tls_active = d->server_verified = false;

@@ -54,6 +54,9 @@ void dialogue_quit_backend(struct dialogue *d);
 /* Whether nothing has been said to the client, not even into the wire's buffer. */
 bool dialogue_client_knows_nothing(const struct dialogue *d);
 
+/* Whether a session may go on in clear where TLS was asked for and has failed. */
+bool dialogue_may_fall_back(const struct dialogue *d);
+
 /* Before another server: nothing that is true of one is of the next. */
 void dialogue_forget_server(struct dialogue *d);
 

@@ -40,12 +40,6 @@ static bool is_alone(const struct prelogin *s)
     return !s->d->others_left && s->met == 1;
 }
 
-static bool may_fall_back(const struct prelogin *s)
-{
-    const struct policy *p = s->d->policy;
-    return p->tls_level == TLS_LEVEL_MAY && p->fall_back;
-}
-
 /* The connection can no longer be used in clear, either. The reason stays for the log: it says why
  * there is no TLS. */
 static enum dialogue_end begin_again(struct prelogin *s)
@@ -70,7 +64,7 @@ static enum dialogue_end shake_hands(struct prelogin *s)
     case OUTCOME_BROKEN:
         break;
     }
-    if (may_fall_back(s))
+    if (dialogue_may_fall_back(s->d))
         return begin_again(s);
     tell_reason(s);
     return DIALOGUE_LOST;
@@ -82,7 +76,7 @@ static enum dialogue_end refused_tls(struct prelogin *s)
     char what[LAST_WORD_MAX + 1];
     snprintf(what, sizeof what, "starttls-not-supported: backend refuses %s", s->words->starttls);
     dialogue_because_of(s->d, what, s->reply.bytes, s->reply.len);
-    if (may_fall_back(s))
+    if (dialogue_may_fall_back(s->d))
         return DIALOGUE_GO_ON;
     snprintf(what, sizeof what, "starttls-not-supported: mail server %s %s",
              s->d->offered_tls ? "refuses" : "does not offer", s->words->starttls);
@@ -93,7 +87,7 @@ static enum dialogue_end refused_tls(struct prelogin *s)
 static enum dialogue_end gave_no_answer(struct prelogin *s, enum heard heard, enum wire_status why)
 {
     char what[64];
-    if (may_fall_back(s) && why != WIRE_CANCELLED) {
+    if (dialogue_may_fall_back(s->d) && why != WIRE_CANCELLED) {
         dialogue_because(s->d, "validation-failure: backend gives no proper answer to %s",
                          s->words->starttls);
         return begin_again(s);

@@ -93,12 +93,6 @@ static bool is_alone(const struct smtp *s)
     return !s->d->others_left && s->met == 1;
 }
 
-static bool may_fall_back(const struct smtp *s)
-{
-    const struct policy *p = s->d->policy;
-    return p->tls_level == TLS_LEVEL_MAY && p->fall_back;
-}
-
 /* The connection can no longer be used in clear, either. The reason stays for the log: it says why
  * there is no TLS. */
 static enum dialogue_end begin_again(struct smtp *s)
@@ -125,7 +119,7 @@ static enum dialogue_end shake_hands(struct smtp *s)
     case OUTCOME_BROKEN:
         break;
     }
-    if (may_fall_back(s))
+    if (dialogue_may_fall_back(s->d))
         return begin_again(s);
     tell_reason(s);
     return DIALOGUE_LOST;
@@ -135,7 +129,7 @@ static enum dialogue_end shake_hands(struct smtp *s)
 static enum dialogue_end refused_tls(struct smtp *s)
 {
     smtp_because_of_reply(s, "starttls-not-supported: backend refuses STARTTLS");
-    if (!may_fall_back(s))
+    if (!dialogue_may_fall_back(s->d))
         return turn_away(s, "4.7.4",
                          s->d->offered_tls
                              ? "starttls-not-supported: mail server refuses STARTTLS"
@@ -154,7 +148,7 @@ static enum dialogue_end ask_for_tls(struct smtp *s)
         return shake_hands(s);
     if (heard == SMTP_HEARD_REPLY && s->reply.code >= 400)
         return refused_tls(s);
-    if (may_fall_back(s) && why != WIRE_CANCELLED) {
+    if (dialogue_may_fall_back(s->d) && why != WIRE_CANCELLED) {
         dialogue_because(s->d, "validation-failure: backend gives no proper answer to STARTTLS");
         return begin_again(s);
     }
