@@ -104,34 +104,45 @@ static struct gap *take_gap(size_t size)
     return gap;
 }
 
-/* Blocks of `size` bytes from the gaps below `top`, and one above it: a small one that is freed
+/* Blocks of `size` bytes from the gaps below `end`, and one above it: a small one that is freed
  * would be the first that a child gets. Returns how many bytes may still be taken. */
-static size_t take_gaps(size_t size, const void *top, size_t may)
+static size_t take_gaps(size_t size, uintptr_t end, size_t may)
 {
     while (size <= may) {
         const struct gap *gap = take_gap(size);
         if (gap == NULL)
             return 0;
         may -= size;
-        if ((uintptr_t)gap > (uintptr_t)top)
+        if ((uintptr_t)gap >= end)
             break;
     }
     return may;
 }
 
+/* How much there is behind all that has ever been given out; malloc() cuts new blocks from it. */
+static size_t room_at_the_end(void)
+{
+    return mallinfo2().keepcost;
+}
+
 void memory_close_gaps(void)
 {
-    enum { LARGEST = 64 * 1024, SMALL = 1024, STEP = 16, MOST = 1024 * 1024 };
+    enum { LARGEST = 64 * 1024, SMALL = 1024, STEP = 16, MOST = 4096 * 1024, ROOM = 512 * 1024 };
     size_t may = MOST;
     if (gaps_are_closed)
         return;
     gaps_are_closed = true;
-    const void *top = take_gap(LARGEST); /* behind everything, since no gap is larger */
-    for (size_t size = LARGEST / 2; size > SMALL; size /= 2)
-        may = take_gaps(size, top, may);
-    for (size_t size = SMALL; size > STEP; size -= STEP)
-        may = take_gaps(size, top, may);
-    (void)malloc_trim(0);
+    (void)mallopt(M_TOP_PAD, ROOM);
+    (void)malloc_trim(ROOM); /* joins what is free and lies side by side */
+    const uintptr_t end = (uintptr_t)sbrk(0) - room_at_the_end();
+    for (size_t size = LARGEST; size > SMALL; size /= 2)
+        may = take_gaps(size, end, may);
+    for (size_t size = SMALL; size > 0; size -= STEP)
+        may = take_gaps(size, end, may);
+    /* When that is used up, malloc() asks for as much more than it needs (M_TOP_PAD). */
+    for (size_t used = 0; used <= ROOM && room_at_the_end() < ROOM; used += LARGEST)
+        (void)take_gap(LARGEST);
+    (void)malloc_trim(ROOM);
 }
 
 void memory_open_gaps(void)

@@ -31,7 +31,8 @@ bool memory_is_at_hand(size_t size);
 
 /* For a process that is about to fork many times: takes what is free between the blocks in use, so
  * that a child's new blocks lie beside each other on pages of their own, and do not have a page
- * full of its parent's blocks copied for each. Does nothing when they are closed already. */
+ * full of its parent's blocks copied for each; and has room for them, so that no child has to ask
+ * the kernel for it. Does nothing when they are closed already. */
 void memory_close_gaps(void);
 /* Makes them free again: before much is allocated, and after much was freed. */
 void memory_open_gaps(void);

@@ -56,7 +56,10 @@ bool master_has_memory(char *error, size_t size)
 
 static bool add_keeper(struct keyset *k, char *error, size_t size)
 {
-    return master_has_memory(error, size) && keyset_add_keeper(k, error, size);
+    if (!master_has_memory(error, size))
+        return false;
+    memory_open_gaps();
+    return keyset_add_keeper(k, error, size);
 }
 
 /* New certificates for new workers; the old workers keep theirs and end. */
