@@ -60,6 +60,7 @@ static void make_worker_walls(struct pool *p)
     struct sandbox_needs needs = {.role = SANDBOX_WORKER,
                                   .bind = p->backends.local.len > 0 ||
                                           p->service->identity == IDENTITY_TRANSPARENT,
+                                  .forks = !p->generation->common->single && zygote_is_wanted(p),
                                   .ports = ports};
     const struct via *via = p->backends.via;
     const struct address *reached = via != NULL ? via->addresses : p->backends.addresses;
@@ -119,6 +120,7 @@ static bool make_pool(struct generation *g, const struct service *s, char *error
                        .policy = policy_of(g->config, s),
                        .listeners.epoll_fd = -1,
                        .walls.landlock_fd = -1,
+                       .zygote.fd = -1,
                        .request_fd = -1,
                        .spawn_fds = {-1, -1},
                        .memory = g->common->memory,
@@ -308,8 +310,10 @@ bool generation_listen(struct generation *g, struct generation *old, char *error
 
 void generation_close(struct generation *g)
 {
-    for (size_t i = 0; i < g->n_pools; i++)
+    for (size_t i = 0; i < g->n_pools; i++) {
+        zygote_end(&g->pools[i].zygote); /* it listens, too */
         listeners_close(&g->pools[i].listeners);
+    }
 }
 
 void generation_destroy(struct generation *g, bool wait)

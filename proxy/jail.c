@@ -194,8 +194,12 @@ static bool limit_fds(rlim_t n)
                                        limit(RLIMIT_NOFILE, r.rlim_max));
 }
 
+/* Children of an ordinary user count with all processes of that user, and a user of many services
+ * may have some. Where root may not lift that, it stays. */
 static bool set_limits(const struct descent *d)
 {
+    if (d->forks)
+        (void)limit(RLIMIT_NPROC, RLIM_INFINITY);
     return limit(RLIMIT_CORE, 0) && limit_fds(d->max_fds) &&
            (d->max_memory == 0 || limit(RLIMIT_DATA, d->max_memory));
 }
@@ -230,14 +234,16 @@ static bool can_read_directories(void)
     return fd >= 0;
 }
 
-static const char *enter_walls(const struct walls *w)
+/* `forks`: its children use the rules again. */
+static const char *enter_walls(const struct walls *w, bool forks)
 {
     if (!landlock_enter(w->landlock_fd))
         return "Landlock";
     if (w->landlock_fd >= 0) {
         if (can_read_directories())
             return "proof: Landlock does not hold";
-        close(w->landlock_fd);
+        if (!forks)
+            close(w->landlock_fd);
     }
     if (!filter_enter(w->filter, JAIL_EXIT_ASTRAY))
         return "seccomp";
@@ -263,7 +269,27 @@ const char *jail_enter(const struct jail *j, const struct descent *d)
         return "proof: files are still there";
     /* Behind setresuid(2), which would undo the first two. */
     if (prctl(PR_SET_DUMPABLE, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !limit(RLIMIT_NPROC, 0))
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || (!d->forks && !limit(RLIMIT_NPROC, 0)))
         return "prctl";
-    return enter_walls(d->walls);
+    return enter_walls(d->walls, d->forks);
+}
+
+static bool can_have_children(void)
+{
+    long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        _exit(0);
+    return pid > 0;
+}
+
+/* Siblings in one domain of Landlock could send each other signals, so each has one of its own. */
+const char *jail_inherit(const struct walls *w)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || !limit(RLIMIT_NPROC, 0))
+        return "prctl";
+    if (!landlock_enter(w->landlock_fd))
+        return "Landlock";
+    if (w->landlock_fd >= 0)
+        close(w->landlock_fd);
+    return can_have_children() ? "proof: there can be children" : NULL;
 }

@@ -48,6 +48,7 @@ struct descent {
     bool no_chroot;    /* Unix sockets are reached by their names */
     unsigned max_fds;  /* RLIMIT_NOFILE, or less where it may not be raised */
     size_t max_memory; /* bytes of data, RLIMIT_DATA; 0: no limit */
+    bool forks;        /* it may have children, and they call jail_inherit */
     const struct walls *walls;
 };
 
@@ -56,6 +57,11 @@ struct descent {
  * the proof: what was given up is tried and must fail. Returns NULL, or what failed (errno may say
  * more): the caller must not go on then. */
 const char *jail_enter(const struct jail *j, const struct descent *d);
+
+/* In the child of a process that has entered a jail to fork in it, with the same walls: the jail is
+ * there, and what is its own follows: no further process, SIGTERM when the parent ends, Landlock
+ * against its siblings, the proof. The same result. */
+const char *jail_inherit(const struct walls *walls);
 
 enum {
     JAIL_EXIT_OPEN = 70,   /* EX_SOFTWARE: the jail did not close, so nobody was served */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -128,7 +129,7 @@ static void serve(struct master *m)
         master_drop_unused(m);
         master_keep_spares(m, calm);
         master_tell_news_when_true(m);
-        stop = wait_for_work(m, MASTER_TICK_MS, &calm);
+        stop = wait_for_work(m, m->short_of_slots ? MASTER_SHORT_MS : MASTER_TICK_MS, &calm);
     } while (stop == 0);
     master_tell_news(m);
     log_notice("stopping on %s", strsignal(stop));
@@ -254,6 +255,7 @@ static void tell_ready(int ready_fd)
 static int set_up(struct master *m, struct config *c, struct activation *handed, bool background,
                   char *error, size_t size)
 {
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* of workers whose zygote has ended */
     m->directory_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     m->pid_file = c->pid_file != NULL ? memory_strdup(c->pid_file) : NULL;
     m->ticket_born = wire_now();

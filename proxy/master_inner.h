@@ -15,7 +15,10 @@
 #include "proxy/notify.h"
 #include "proxy/tlsmemory.h"
 
-enum { MASTER_TICK_MS = 1000 }; /* it looks after everything at least this often */
+enum {
+    MASTER_TICK_MS = 1000, /* it looks after everything at least this often */
+    MASTER_SHORT_MS = 50,  /* and when it waits for something that nobody tells of */
+};
 
 /* What the master knows of a worker. */
 struct child {
@@ -37,7 +40,8 @@ struct master {
     int signal_fd;
     int accuse_end; /* where keepers' accusations are read */
     bool draining;
-    unsigned epoch; /* goes up when children lack something: the ticket key, the log */
+    bool short_of_slots; /* all had workers when one was wanted, some of which may have ended */
+    unsigned epoch;      /* goes up when children lack something: the ticket key, the log */
     int64_t ticket_born, tick_due;
     struct generation *current;
     struct generation *retired; /* generations whose last sessions go on */
@@ -51,14 +55,27 @@ struct master {
     int64_t news_due; /* or then */
 };
 
-/* ---- master_workers.c: forking, burying, signalling ---- */
+/* ---- master_spares.c: forking, by the zygotes or by ourselves ---- */
 
 /* Forks until every service has the spare workers that it wants. `calm`: there is nothing else to
  * do now. */
 void master_keep_spares(struct master *m, bool calm);
 
+/* Hears of workers that their zygotes have buried; they tell it also with every fork. */
+void master_ask_zygotes(struct master *m);
+
+/* Ends zygotes whose workers would be outdated. */
+void master_end_outdated_zygotes(const struct master *m);
+
+/* ---- master_workers.c: burying, signalling ---- */
+
 /* Buries whoever has ended, workers and helpers, and says how, if it was not as it should be. */
 void master_reap(struct master *m);
+
+/* A worker has ended with that status, waitpid(2) says; false: it is none. A zygote has, unasked.
+ */
+bool master_bury_worker(struct master *m, pid_t pid, int status);
+void master_bury_zygote(struct pool *p, pid_t pid, int status);
 
 /* Keepers tell of workers that have asked for what nobody may ask for: those are ended. */
 void master_hear_accusations(struct master *m);

@@ -238,6 +238,7 @@ void master_tick(struct master *m)
     if (wire_now() < m->tick_due)
         return;
     m->tick_due = wire_now() + MASTER_TICK_MS;
+    master_ask_zygotes(m);
     renew_ticket_key(m);
     look_for_new_files(m);
     look_for_syslog(m);

@@ -6,115 +6,26 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "protocols/memory.h"
+#include "proxy/child.h"
 #include "proxy/log.h"
-#include "proxy/worker.h"
 
 enum {
     AT_ONCE_MS = 500,      /* a worker that fails sooner after its fork ... */
     BACKOFF_MAX_MS = 8000, /* ... slows forking down, to this at the most */
 };
 
-/* ---- forking ---- */
-
-/* It is written at every fork: a page that children had would be copied each time, and every worker
- * would keep one of the copies. */
-static void grow(struct master *m)
-{
-    size_t max = 2 * m->max_children + 64;
-    struct child *new = memory_alloc_unshared(max * sizeof *new);
-    if (m->children != NULL)
-        memcpy(new, m->children, m->n_children * sizeof *new);
-    memory_free_unshared(m->children, m->max_children * sizeof *new);
-    m->children = new;
-    m->max_children = max;
-}
-
-static struct child *free_place(struct master *m)
-{
-    size_t i = m->next_place;
-    while (i < m->n_children && m->children[i].pid != 0)
-        i++;
-    if (i == m->max_children)
-        grow(m);
-    if (i == m->n_children)
-        m->n_children++;
-    m->next_place = i + 1;
-    return &m->children[i];
-}
-
-/* What only workers of this service have. */
-static void share_secrets(struct pool *p, bool with_children)
-{
-    login_share(p->login, with_children);
-    via_share(p->backends.via, with_children);
-    first_uses_share(&p->memory->firsts, p->service->name, with_children);
-}
-
-static bool fork_worker(struct master *m, struct pool *p)
-{
-    pid_t self = getpid();
-    struct generation *g = p->generation;
-    int slot = ledger_take(p->ledger);
-    if (slot < 0)
-        return false;
-    stats_open_slot(p->stats, slot);
-    share_secrets(p, true);
-    pid_t pid = fork();
-    if (pid == 0)
-        worker_main(p, slot, &g->jail, self);
-    share_secrets(p, false);
-    if (pid < 0) {
-        log_error_errno("service=%s fork", p->service->name);
-        stats_worker_dead(p->stats, slot);
-        ledger_return(p->ledger, slot);
-        p->not_before = wire_now() + MASTER_TICK_MS;
-        return false;
-    }
-    p->stats->slots[slot].pid = pid;
-    *free_place(m) = (struct child){.pid = pid,
-                                    .slot = slot,
-                                    .pool = p,
-                                    .keys = g->keys,
-                                    .epoch = m->epoch,
-                                    .born = wire_now()};
-    return true;
-}
-
-/* Several forks in a row disturb one session in a few, instead of each one a little: nothing is
- * done while more than half of the spare workers are there, unless there is nothing else to do.
- * Clients can take workers as fast as they are forked: the dead and the signals must have their
- * turn, too. */
-static void keep_spares(struct master *m, struct pool *p, bool calm)
-{
-    unsigned spare = (unsigned)p->service->spare_workers;
-    if (!calm && atomic_load(&p->stats->idle) > spare / 2)
-        return;
-    for (unsigned n = 0;
-         n < spare && atomic_load(&p->stats->idle) < spare && wire_now() >= p->not_before; n++)
-        if (!fork_worker(m, p))
-            return;
-}
-
-void master_keep_spares(struct master *m, bool calm)
-{
-    memory_close_gaps();
-    for (size_t i = 0; !m->draining && i < m->current->n_pools; i++)
-        keep_spares(m, &m->current->pools[i], calm);
-}
-
 /* ---- burying ---- */
 
-/* A worker that fails at once would be replaced at once, for ever. */
-static void slow_down(struct pool *p, const struct child *c, bool failed)
+/* Who fails at once would be replaced at once, for ever. */
+static void slow_down(struct pool *p, unsigned *failures, int64_t born, bool failed)
 {
-    if (!failed || wire_now() - c->born > AT_ONCE_MS) {
-        p->failures = 0;
+    if (!failed || wire_now() - born > AT_ONCE_MS) {
+        *failures = 0;
         return;
     }
-    int64_t pause = 100LL << (p->failures < 7 ? p->failures : 7);
-    p->failures++;
-    if (p->failures < 3)
+    int64_t pause = 100LL << (*failures < 7 ? *failures : 7);
+    ++*failures;
+    if (*failures < 3)
         return;
     p->not_before = wire_now() + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS);
     log_error("service=%s workers fail at once: the next is started in %lld ms", p->service->name,
@@ -134,7 +45,7 @@ static void bury_worker(struct master *m, struct child *c, int status)
     else if (failed)
         log_error("service=%s client=%s worker %d ended with status %d", p->service->name,
                   stats_peer(p->stats, c->slot, peer), (int)c->pid, WEXITSTATUS(status));
-    slow_down(p, c, failed);
+    slow_down(p, &p->failures, c->born, failed);
     stats_worker_dead(p->stats, c->slot);
     ledger_return(p->ledger, c->slot);
     first_uses_bury(&p->memory->firsts, c->pid);
@@ -142,6 +53,22 @@ static void bury_worker(struct master *m, struct child *c, int status)
     size_t place = (size_t)(c - m->children);
     if (place < m->next_place)
         m->next_place = place;
+}
+
+static struct child *find_child(struct master *m, pid_t pid)
+{
+    for (size_t i = 0; i < m->n_children; i++)
+        if (pid > 0 && m->children[i].pid == pid)
+            return &m->children[i];
+    return NULL;
+}
+
+bool master_bury_worker(struct master *m, pid_t pid, int status)
+{
+    struct child *c = find_child(m, pid);
+    if (c != NULL)
+        bury_worker(m, c, status);
+    return c != NULL;
 }
 
 /* Takes it from the keyset it belongs to. False: one that had been told to end. */
@@ -182,12 +109,30 @@ static void bury_keeper(struct master *m, pid_t pid, int status)
         log_error("keeper %d ended with status %d", (int)pid, WEXITSTATUS(status));
 }
 
-static struct child *find_child(struct master *m, pid_t pid)
+/* Its workers are ours now, and have been asked to end. */
+void master_bury_zygote(struct pool *p, pid_t pid, int status)
 {
-    for (size_t i = 0; i < m->n_children; i++)
-        if (pid > 0 && m->children[i].pid == pid)
-            return &m->children[i];
-    return NULL;
+    if (WIFSIGNALED(status))
+        log_error("service=%s zygote %d was killed by signal %d (%s)", p->service->name, (int)pid,
+                  WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        log_error("service=%s zygote %d ended with status %d", p->service->name, (int)pid,
+                  WEXITSTATUS(status));
+    slow_down(p, &p->zygote_failures, p->zygote.born, true);
+}
+
+static bool forget_zygote(struct master *m, pid_t pid, int status)
+{
+    for (size_t i = 0; i < m->current->n_pools; i++) {
+        struct pool *p = &m->current->pools[i];
+        if (p->zygote.pid != pid)
+            continue;
+        child_close(&p->zygote.fd);
+        p->zygote.pid = 0;
+        master_bury_zygote(p, pid, status);
+        return true;
+    }
+    return false;
 }
 
 void master_reap(struct master *m)
@@ -195,10 +140,7 @@ void master_reap(struct master *m)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct child *c = find_child(m, pid);
-        if (c != NULL)
-            bury_worker(m, c, status);
-        else
+        if (!master_bury_worker(m, pid, status) && !forget_zygote(m, pid, status))
             bury_keeper(m, pid, status);
     }
     while (m->n_children > 0 && m->children[m->n_children - 1].pid == 0)
@@ -260,6 +202,7 @@ static bool is_outdated(const struct master *m, const struct child *c)
 /* Those that wait for a client end, the others when their session has ended. */
 void master_signal_outdated(const struct master *m, bool only_idle)
 {
+    master_end_outdated_zygotes(m);
     for (size_t i = 0; i < m->n_children; i++) {
         const struct child *c = &m->children[i];
         if (c->pid > 0 && is_outdated(m, c) && (!only_idle || is_idle(c)))

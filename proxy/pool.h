@@ -19,6 +19,7 @@
 #include "proxy/stats.h"
 #include "proxy/tlsmemory.h"
 #include "proxy/transparent.h"
+#include "proxy/zygote.h"
 
 struct generation;
 
@@ -54,9 +55,13 @@ struct pool {
     struct route *known;       /* the worker's copies; NULL: none yet */
     struct backends *fixed;    /* what was looked up at start, beside `known` */
     /* The master's own: */
-    struct ledger *ledger; /* of the slots; no worker has it */
-    unsigned failures;     /* workers that died at once, in a row */
-    int64_t not_before;    /* no new workers until then */
+    struct zygote zygote;
+    struct keyset *zygote_keys; /* those it was forked with, */
+    unsigned zygote_epoch;      /* and the epoch */
+    unsigned zygote_failures;   /* those that died at once, in a row */
+    struct ledger *ledger;      /* of the slots; no worker has it */
+    unsigned failures;          /* workers that died at once, in a row */
+    int64_t not_before;         /* no new workers until then */
 };
 
 #endif

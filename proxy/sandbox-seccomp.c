@@ -8,6 +8,7 @@
  */
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -57,6 +59,10 @@ static const int workers_too[] = {
     SCMP_SYS(alarm),   SCMP_SYS(setitimer),  SCMP_SYS(accept),      SCMP_SYS(accept4),
     SCMP_SYS(connect), SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
 };
+
+/* What fork(2) in the C library does beside clone(2), waitpid(2), and what a child adds. */
+static const int parents_too[] = {SCMP_SYS(set_robust_list), SCMP_SYS(wait4),
+                                  SCMP_SYS(landlock_restrict_self)};
 
 /* What libunbound and its event loop do for each question. */
 static const int resolvers_too[] = {
@@ -138,6 +144,26 @@ static bool add_questions(scmp_filter_ctx ctx)
            add_datagram_socket(ctx, AF_INET) && add_datagram_socket(ctx, AF_INET6);
 }
 
+/* A fork, and nothing that clone(2) can do beside; the child's own part of the descent. A child of
+ * the child there cannot be: RLIMIT_NPROC. */
+static bool add_forking(scmp_filter_ctx ctx)
+{
+#ifdef __s390__
+    const unsigned flags = 1;
+#else
+    const unsigned flags = 0;
+#endif
+    const scmp_datum_t ids = CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+    return add_all(ctx, parents_too, sizeof parents_too / sizeof *parents_too) &&
+           seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                            argument(flags, SCMP_CMP_MASKED_EQ, ~ids, SIGCHLD)) == 0 &&
+           seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+                            argument(0, SCMP_CMP_EQ, PR_SET_PDEATHSIG, 0)) == 0 &&
+           seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
+                            argument(0, SCMP_CMP_EQ, 0, 0),
+                            argument(1, SCMP_CMP_EQ, RLIMIT_NPROC, 0)) == 0;
+}
+
 /* A worker asks the keeper over socket pairs and reaches its backends, no others. */
 static bool add_sockets(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
 {
@@ -162,7 +188,7 @@ static bool add_rules(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
         return true;
     case SANDBOX_WORKER:
         return add_all(ctx, workers_too, sizeof workers_too / sizeof *workers_too) &&
-               add_sockets(ctx, needs);
+               add_sockets(ctx, needs) && (!needs->forks || add_forking(ctx));
     case SANDBOX_RESOLVER:
         return add_questions(ctx);
     }
@@ -257,6 +283,7 @@ static const char *name_of(int number, char *text, size_t size)
         {SCMP_SYS(mmap), "mmap"},
         {SCMP_SYS(mprotect), "mprotect"},
         {SCMP_SYS(prctl), "prctl"},
+        {SCMP_SYS(prlimit64), "prlimit64"},
         {SCMP_SYS(ioctl), "ioctl"},
         {SCMP_SYS(fcntl), "fcntl"},
         {SCMP_SYS(setsockopt), "setsockopt"},

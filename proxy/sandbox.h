@@ -25,6 +25,7 @@ struct sandbox_needs {
     bool tcp;              /* TCP sockets of its own, to the ports below */
     bool unix_stream;      /* Unix sockets of its own */
     bool bind;             /* it gives its TCP sockets an address */
+    bool forks;            /* it has children that go into the same jail (jail_inherit) */
     const uint16_t *ports; /* borrowed until the call returns */
     size_t n_ports;
 };

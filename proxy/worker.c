@@ -19,6 +19,7 @@ enum { MEMORY_MAX = 64 * 1024 * 1024 }; /* bytes; a session takes three, and twi
 /* The signal that asks a worker to end. Its listeners are closed in the handler, so that a new
  * master can bind them while this one still serves a session. */
 static struct {
+    volatile sig_atomic_t is_worker; /* or what will have workers, and nothing to bring to an end */
     volatile sig_atomic_t stopping;
     struct listeners *listeners;
     int cancel_fd; /* of a single session */
@@ -29,6 +30,8 @@ static void on_stop(int signal)
 {
     int error = errno;
     (void)signal;
+    if (!own.is_worker)
+        _exit(0);
     if (!own.stopping) {
         own.stopping = 1;
         for (size_t i = 0; i < own.listeners->count; i++)
@@ -41,6 +44,7 @@ static void on_stop(int signal)
 static void set_signals(struct listeners *listeners)
 {
     struct sigaction stop = {.sa_handler = on_stop};
+    own.is_worker = 1;
     own.stopping = 0;
     own.listeners = listeners;
     child_default_signals();
@@ -75,20 +79,25 @@ static void set_oneshot_signals(const struct oneshot *o)
     sigaction(SIGALRM, &end, NULL);
 }
 
-void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct oneshot *o)
+_Noreturn static void leave_open_jail(const struct pool *pool, const char *failed)
+{
+    log_error_errno("service=%s a worker could not be jailed and does not serve: %s",
+                    pool->service->name, failed);
+    _exit(JAIL_EXIT_OPEN);
+}
+
+/* `others` are descriptors beside those of every worker. */
+static void enter_jail(struct pool *pool, const struct jail *jail, const int *others,
+                       size_t n_others, bool forks)
 {
     int keep[LISTENERS_MAX + 14 + TRANSPARENT_MAX];
     const struct transparent *t = &pool->transparent;
     size_t n = 0;
     if (pool->routes != NULL)
         route_book_renounce(pool->routes);
-    if (o != NULL) {
-        keep[n++] = o->fd;
-        keep[n++] = o->report_fd;
-        keep[n++] = o->stop_fd;
-        keep[n++] = o->spawner_stop_fd;
-        keep[n++] = o->resolver_stop_fd;
-        keep[n++] = o->cancel_fd;
+    while (n < n_others) {
+        keep[n] = others[n];
+        n++;
     }
     for (size_t i = 0; i < pool->listeners.count; i++)
         keep[n++] = pool->listeners.fds[i];
@@ -108,13 +117,25 @@ void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct 
         .no_chroot = pool->backends.any_path, /* it is reached by its name */
         .max_fds = pool->max_fds + (unsigned)t->count,
         .max_memory = sandbox_is_built() ? MEMORY_MAX + 2 * pool->policy.max_reply : 0,
+        .forks = forks,
         .walls = &pool->walls};
     const char *failed = jail_enter(jail, &descent);
-    if (failed == NULL)
-        return;
-    log_error_errno("service=%s a worker could not be jailed and does not serve: %s",
-                    pool->service->name, failed);
-    _exit(JAIL_EXIT_OPEN);
+    if (failed != NULL)
+        leave_open_jail(pool, failed);
+}
+
+void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct oneshot *o)
+{
+    const int others[] = {
+        o->fd, o->report_fd, o->stop_fd, o->spawner_stop_fd, o->resolver_stop_fd, o->cancel_fd};
+    enter_jail(pool, jail, others, sizeof others / sizeof *others, false);
+}
+
+void worker_enter_jail_to_fork(struct pool *pool, const struct jail *jail, int fd)
+{
+    set_signals(&pool->listeners);
+    own.is_worker = 0;
+    enter_jail(pool, jail, &fd, 1, true);
 }
 
 /* A backend can be reached a second time after STARTTLS, also unasked: some take one EHLO only. */
@@ -208,18 +229,18 @@ static void rest(void)
     nanosleep(&some, NULL);
 }
 
-_Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t master)
+static void take_title(const struct pool *pool)
 {
     char title[64];
     snprintf(title, sizeof title, "worker %s", pool->service->name);
     title_set(title);
-    set_signals(&pool->listeners);
-    int left = prepare_sessions(pool);
-    worker_enter_jail(pool, jail, NULL);
-    if (getppid() != master) /* it ended before we had asked to be told */
-        _exit(0);
+}
 
+_Noreturn static void serve(struct pool *pool, int slot, int left, pid_t parent)
+{
     bool told = false;
+    if (getppid() != parent) /* it ended before we had asked to be told */
+        _exit(0);
     while (left > 0 && !own.stopping) {
         struct address client;
         int fd = listeners_accept(&pool->listeners, &client);
@@ -235,6 +256,25 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
         }
     }
     _exit(0);
+}
+
+_Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t parent)
+{
+    take_title(pool);
+    set_signals(&pool->listeners);
+    int sessions = prepare_sessions(pool);
+    enter_jail(pool, jail, NULL, 0, false);
+    serve(pool, slot, sessions, parent);
+}
+
+_Noreturn void worker_born(struct pool *pool, int slot, pid_t parent)
+{
+    own.is_worker = 1;
+    take_title(pool);
+    const char *failed = jail_inherit(&pool->walls);
+    if (failed != NULL)
+        leave_open_jail(pool, failed);
+    serve(pool, slot, pool->service->connections_per_worker, parent);
 }
 
 void worker_serve_oneshot(struct pool *pool, const struct jail *jail, const struct oneshot *o)

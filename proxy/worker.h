@@ -8,8 +8,16 @@
 #include "proxy/jail.h"
 #include "proxy/pool.h"
 
-/* In the child, right after the fork. Never returns. `master` is the parent's process number. */
-_Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t master);
+/* In a child of the master, right after the fork. Never returns. `parent` is the parent's process
+ * number. */
+_Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t parent);
+
+/* The same in a child of the zygote, which is in the jail already. */
+_Noreturn void worker_born(struct pool *pool, int slot, pid_t parent);
+
+/* Jails this process for good, as a worker that can fork workers; `fd` is kept. Exits if the jail
+ * does not close. SIGTERM ends it. */
+void worker_enter_jail_to_fork(struct pool *pool, const struct jail *jail, int fd);
 
 /* What a process needs that serves a single client, its own, without a master. */
 struct oneshot {

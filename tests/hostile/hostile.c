@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -136,6 +138,39 @@ static long fork_bomb(const struct target *t)
         if (fork() < 0)
             return -1;
     return 0;
+}
+
+static long raise_limit_and_fork(const struct target *t)
+{
+    const struct rlimit more = {.rlim_cur = 10, .rlim_max = 10};
+    (void)t;
+    return setrlimit(RLIMIT_NPROC, &more) != 0 ? -1 : fork();
+}
+
+static long lift_another_limit(const struct target *t)
+{
+    const struct rlimit more = {.rlim_cur = 1, .rlim_max = 1};
+    (void)t;
+    return setrlimit(RLIMIT_CORE, &more);
+}
+
+static long new_namespace(const struct target *t)
+{
+    (void)t;
+    return syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+}
+
+static long share_memory_with_a_child(const struct target *t)
+{
+    (void)t;
+    return syscall(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0);
+}
+
+static long fork_by_clone3(const struct target *t)
+{
+    struct clone_args how = {.exit_signal = SIGCHLD};
+    (void)t;
+    return syscall(SYS_clone3, &how, sizeof how);
 }
 
 static long become_root(const struct target *t)
@@ -443,6 +478,11 @@ static const struct attack {
     {"read-memory", read_memory},
     {"open-memory", open_memory},
     {"fork-bomb", fork_bomb},
+    {"raise-limit-and-fork", raise_limit_and_fork},
+    {"lift-another-limit", lift_another_limit},
+    {"new-namespace", new_namespace},
+    {"share-memory", share_memory_with_a_child},
+    {"fork-by-clone3", fork_by_clone3},
     {"become-root", become_root},
     {"leave-root-directory", leave_root_directory},
     {"executable-memory", executable_memory},

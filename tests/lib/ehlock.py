@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+import procfs
 from net import DEADLINE, free_port, text_of, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +174,7 @@ class Ehlock:
             raise AssertionError(f"did not end within {timeout:g} s of signal {signum}\n{self.log}")
         self._reader.join(timeout)
         wait_until(lambda: not [pid for pid in family if pid in processes()
-                                and "ehlock" in processes()[pid][1]],
+                                and re.match(r"ehlock: |\S*/ehlock\S* ", processes()[pid][1])],
                    "every process of the program is gone")
         status, self.process = self.process.returncode, None
         assert status == 0, f"exit status {status}\n{self.log}"
@@ -290,5 +291,12 @@ class Ehlock:
     def resolvers(self):
         return self._titled("resolver")
 
+    def zygotes(self, service=""):
+        return self._titled(f"zygote {service}".strip())
+
     def workers(self, service=""):
         return self._titled(f"worker {service}".strip())
+
+    def zombies(self):
+        """Those that have ended and that nobody has asked for yet."""
+        return [pid for parent in [self.pid, *self.zygotes()] for pid in procfs.zombies(parent)]

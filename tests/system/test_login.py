@@ -380,8 +380,8 @@ def test_nobody_but_workers_of_the_service_has_the_password(tmp_path, pki, kind)
                            "everybody is there")
             has = {name: has_in_memory(pid, marker.encode()) for name, pid in
                    [("in", proxy.workers("in")[0]), ("out", proxy.workers("out")[0]),
-                    ("keeper", proxy.keepers()[0])]}
-            assert has == {"in": False, "out": True, "keeper": False}
+                    ("keeper", proxy.keepers()[0]), ("in's zygote", proxy.zygotes("in")[0])]}
+            assert has == {"in": False, "out": True, "keeper": False, "in's zygote": False}
 
 
 # -- a program that tells a token

@@ -451,7 +451,7 @@ def test_200_reloads_leave_nothing_behind(tmp_path, pki, backend):
     with Ehlock(tmp_path, texts[0], env=env) as proxy:
         def settled():
             return (len(proxy.workers()) == 1 and len(proxy.keepers()) == 1
-                    and not procfs.zombies(proxy.pid))
+                    and not proxy.zombies())
         for turn in range(1, 12):       # memory that is taken once is not a leak
             proxy.reload(texts[turn % 2])
         wait_until(settled, "one worker and one keeper")

@@ -27,12 +27,14 @@ FORBIDDEN = {
     "open-file": "openat", "open-root": "openat", "create-file": "openat",
     "open-memory": "openat", "run-program": "execve", "run-by-descriptor": "execveat",
     "kill": "kill", "stop-thread": "tgkill", "trace": "ptrace", "read-memory": "process_vm_readv",
-    "fork-bomb": "clone", "become-root": "setuid", "leave-root-directory": "chroot",
+    "new-namespace": "clone", "share-memory": "clone", "fork-by-clone3": "clone3",
+    "lift-another-limit": "prlimit64", "become-root": "setuid", "leave-root-directory": "chroot",
     "executable-memory": "mmap", "make-executable": "mprotect", "allow-tracing": "prctl",
     "catch-the-catcher": "rt_sigaction", "other-socket": "socket", "listen": "bind",
 }
-# What a keeper cannot do either, though workers can.
-KEEPERS_TOO = {**FORBIDDEN, "connect": "socket", "listen": "socket"}
+# What a keeper cannot do either, though workers can, or have been forbidden in another way.
+KEEPERS_TOO = {**FORBIDDEN, "connect": "socket", "listen": "socket", "fork-bomb": "clone",
+               "raise-limit-and-fork": "prlimit64"}
 
 NONSENSE = {
     "ask-nonsense": "a request that is not a signature",
@@ -155,6 +157,12 @@ def test_worker_cannot_have_all_memory(hostile):
     assert attack(hostile(), "all-memory") == "ENOMEM"
 
 
+@pytest.mark.parametrize("name,error", [("fork-bomb", "EAGAIN"), ("raise-limit-and-fork", "EPERM")])
+def test_worker_cannot_have_children(hostile, name, error):
+    """Its zygote can, in the same jail, so the call is on its list."""
+    assert attack(hostile(), name) == error
+
+
 def test_worker_cannot_have_all_descriptors(hostile):
     assert attack(hostile(), "all-descriptors") == "EMFILE"
 
@@ -182,7 +190,7 @@ def status_of(pid):
         return dict(re.findall(r"^(\w+):\s*(.*)$", f.read(), re.M))
 
 
-@pytest.mark.parametrize("kind", ["worker", "keeper", "resolver"])
+@pytest.mark.parametrize("kind", ["worker", "keeper", "resolver", "zygote"])
 def test_what_the_kernel_says_of_a_jailed_process(wrap, backend, pki, kind):
     # a name that libunbound answers by itself
     more = {"connect": [net.text_of(backend.address), "name.invalid:25"], "delay": True} \
@@ -190,7 +198,7 @@ def test_what_the_kernel_says_of_a_jailed_process(wrap, backend, pki, kind):
     proxy = wrap(backend, **more)
     with Client.secured(proxy.address, context(pki)):
         pids = {"worker": proxy.workers, "keeper": proxy.keepers,
-                "resolver": proxy.resolvers}[kind]()
+                "resolver": proxy.resolvers, "zygote": proxy.zygotes}[kind]()
         assert pids
         for pid in pids:
             status = status_of(pid)
@@ -200,17 +208,19 @@ def test_what_the_kernel_says_of_a_jailed_process(wrap, backend, pki, kind):
             assert set(status["Uid"].split()) != {"0"}
             assert os.readlink(f"/proc/{pid}/root") != "/"
             limits = open(f"/proc/{pid}/limits").read()
-            assert re.search(r"Max processes +0 +0", limits)
+            assert bool(re.search(r"Max processes +0 +0", limits)) == (kind != "zygote")
             assert re.search(r"Max core file size +0 +0", limits)
 
 
 def test_named_descriptors_and_no_others_are_open(wrap, backend, pki):
     proxy = wrap(backend, globals_={"output": "/dev/null"})
     with Client.secured(proxy.address, context(pki)):
-        for pid in [*proxy.workers(), *proxy.keepers()]:
+        zygotes = proxy.zygotes()
+        for pid in [*proxy.workers(), *proxy.keepers(), *zygotes]:
             names = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
             strange = [n for n in names if not re.match(
-                r"socket:|pipe:|anon_inode:\[event(fd|poll)\]|/dev/null", n)]
+                r"socket:|pipe:|anon_inode:\[event(fd|poll)\]|/dev/null", n)
+                and not (pid in zygotes and n == "anon_inode:[landlock-ruleset]")]
             assert not strange, strange
 
 

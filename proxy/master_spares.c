@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: ISC */
+#include "proxy/master_inner.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "protocols/memory.h"
+#include "proxy/log.h"
+#include "proxy/worker.h"
+
+/* ---- slots ---- */
+
+/* -1: every slot has its worker. */
+static int open_slot(struct pool *p)
+{
+    int slot = ledger_take(p->ledger);
+    if (slot >= 0)
+        stats_open_slot(p->stats, slot);
+    return slot;
+}
+
+static void close_slot(struct pool *p, int slot)
+{
+    stats_worker_dead(p->stats, slot);
+    ledger_return(p->ledger, slot);
+}
+
+/* ---- forking by ourselves ---- */
+
+/* It is written at every fork: a page that children had would be copied each time, and every worker
+ * would keep one of the copies. */
+static void grow(struct master *m)
+{
+    size_t max = 2 * m->max_children + 64;
+    struct child *new = memory_alloc_unshared(max * sizeof *new);
+    if (m->children != NULL)
+        memcpy(new, m->children, m->n_children * sizeof *new);
+    memory_free_unshared(m->children, m->max_children * sizeof *new);
+    m->children = new;
+    m->max_children = max;
+}
+
+static struct child *free_place(struct master *m)
+{
+    size_t i = m->next_place;
+    while (i < m->n_children && m->children[i].pid != 0)
+        i++;
+    if (i == m->max_children)
+        grow(m);
+    if (i == m->n_children)
+        m->n_children++;
+    m->next_place = i + 1;
+    return &m->children[i];
+}
+
+/* What only workers of this service have. */
+static void share_secrets(struct pool *p, bool with_children)
+{
+    login_share(p->login, with_children);
+    via_share(p->backends.via, with_children);
+    first_uses_share(&p->memory->firsts, p->service->name, with_children);
+}
+
+static void enter_worker(struct master *m, struct pool *p, pid_t pid, int slot)
+{
+    p->stats->slots[slot].pid = pid;
+    *free_place(m) = (struct child){.pid = pid,
+                                    .slot = slot,
+                                    .pool = p,
+                                    .keys = p->generation->keys,
+                                    .epoch = m->epoch,
+                                    .born = wire_now()};
+}
+
+static bool could_not_fork(struct pool *p)
+{
+    log_error_errno("service=%s fork", p->service->name);
+    p->not_before = wire_now() + MASTER_TICK_MS;
+    return false;
+}
+
+static bool fork_worker(struct master *m, struct pool *p)
+{
+    pid_t self = getpid();
+    int slot = open_slot(p);
+    if (slot < 0)
+        return false;
+    share_secrets(p, true);
+    pid_t pid = fork();
+    if (pid == 0)
+        worker_main(p, slot, &p->generation->jail, self);
+    share_secrets(p, false);
+    if (pid > 0) {
+        enter_worker(m, p, pid, slot);
+        return true;
+    }
+    close_slot(p, slot);
+    return could_not_fork(p);
+}
+
+/* ---- the zygotes ---- */
+
+/* What it was forked with is what its workers have. */
+static bool is_up_to_date(const struct master *m, const struct pool *p)
+{
+    return p->generation == m->current && p->zygote_keys == m->current->keys &&
+           p->zygote_epoch == m->epoch;
+}
+
+static bool have_zygote(struct master *m, struct pool *p)
+{
+    if (p->zygote.pid > 0 && is_up_to_date(m, p))
+        return true;
+    zygote_end(&p->zygote);
+    share_secrets(p, true);
+    bool ok = zygote_start(&p->zygote, p, &p->generation->jail);
+    share_secrets(p, false);
+    p->zygote_keys = p->generation->keys;
+    p->zygote_epoch = m->epoch;
+    return ok || could_not_fork(p);
+}
+
+static bool ask_zygote(struct master *m, struct pool *p, const struct zygote_order *order,
+                       struct zygote_answer *a)
+{
+    const pid_t pid = p->zygote.pid;
+    int status;
+    if (!zygote_ask(&p->zygote, order, a, &status)) {
+        master_bury_zygote(p, pid, status);
+        return false;
+    }
+    for (uint32_t i = 0; i < a->n_dead; i++)
+        master_bury_worker(m, a->dead[i].pid, a->dead[i].status);
+    return true;
+}
+
+/* Those of its workers that have ended. */
+static void ask_for_the_dead(struct master *m, struct pool *p)
+{
+    const struct zygote_order nothing = {0};
+    struct zygote_answer answer;
+    while (p->zygote.pid > 0 && ask_zygote(m, p, &nothing, &answer) &&
+           answer.n_dead == ZYGOTE_BATCH)
+        continue;
+}
+
+static void take_slots(struct master *m, struct pool *p, unsigned n, struct zygote_order *order)
+{
+    int slot;
+    order->count = 0;
+    for (int tries = 0; tries < 2 && order->count == 0; tries++) {
+        if (tries > 0)
+            ask_for_the_dead(m, p); /* they have slots until then */
+        while (order->count < n && order->count < ZYGOTE_BATCH && (slot = open_slot(p)) >= 0)
+            order->slots[order->count++] = slot;
+    }
+}
+
+static bool order_workers(struct master *m, struct pool *p, unsigned n)
+{
+    struct zygote_order order;
+    struct zygote_answer answer = {0};
+    if (!have_zygote(m, p))
+        return false;
+    take_slots(m, p, n, &order);
+    m->short_of_slots = m->short_of_slots || order.count == 0;
+    bool ok = order.count > 0 && p->zygote.pid > 0 && ask_zygote(m, p, &order, &answer);
+    for (uint32_t i = 0; i < order.count; i++)
+        if (ok && i < answer.n_born)
+            enter_worker(m, p, answer.born[i], order.slots[i]);
+        else
+            close_slot(p, order.slots[i]);
+    errno = answer.error;
+    return ok && (answer.error == 0 || could_not_fork(p));
+}
+
+void master_ask_zygotes(struct master *m)
+{
+    for (size_t i = 0; i < m->current->n_pools; i++)
+        ask_for_the_dead(m, &m->current->pools[i]);
+}
+
+void master_end_outdated_zygotes(const struct master *m)
+{
+    for (size_t i = 0; i < m->current->n_pools; i++)
+        if (!is_up_to_date(m, &m->current->pools[i]))
+            zygote_end(&m->current->pools[i].zygote);
+}
+
+/* ---- spare workers ---- */
+
+/* Several forks in a row disturb one session in a few, instead of each one a little: nothing is
+ * done while more than half of the spare workers are there, unless there is nothing else to do.
+ * Clients can take workers as fast as they are forked: the dead and the signals must have their
+ * turn, too. */
+static void keep_spares(struct master *m, struct pool *p, bool calm)
+{
+    unsigned spare = (unsigned)p->service->spare_workers, idle, n = 0;
+    if (!calm && atomic_load(&p->stats->idle) > spare / 2)
+        return;
+    while (n < spare && (idle = atomic_load(&p->stats->idle)) < spare &&
+           wire_now() >= p->not_before) {
+        bool ok = zygote_is_wanted(p) ? order_workers(m, p, spare - idle) : fork_worker(m, p);
+        if (!ok)
+            return;
+        n += zygote_is_wanted(p) ? spare - idle : 1;
+    }
+}
+
+void master_keep_spares(struct master *m, bool calm)
+{
+    memory_close_gaps();
+    m->short_of_slots = false;
+    for (size_t i = 0; !m->draining && i < m->current->n_pools; i++)
+        keep_spares(m, &m->current->pools[i], calm);
+}
