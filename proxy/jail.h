@@ -53,9 +53,9 @@ struct descent {
 };
 
 /* Closes descriptors; then chroot, groups, gid, uid, capabilities, limits (no core, no further
- * process), not to be traced, SIGTERM when the parent ends, no_new_privs, Landlock, seccomp; then
- * the proof: what was given up is tried and must fail. Returns NULL, or what failed (errno may say
- * more): the caller must not go on then. */
+ * process unless it `forks`), not to be traced, SIGTERM when the parent ends, no_new_privs,
+ * Landlock, seccomp; then the proof: what was given up is tried and must fail. Returns NULL, or
+ * what failed (errno may say more): the caller must not go on then. */
 const char *jail_enter(const struct jail *j, const struct descent *d);
 
 /* In the child of a process that has entered a jail to fork in it, with the same walls: the jail is

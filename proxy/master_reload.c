@@ -114,6 +114,8 @@ static struct generation *prepare(struct master *m, char *error, size_t size)
     tls_memory_finish(&memory, &m->tls_memory);
     generation_destroy(g, true);
     (void)adopt_log(m, m->current->config);
+    m->epoch++; /* it may be another file by now, or another syslogd */
+    master_signal_outdated(m, false);
     return NULL;
 }
 

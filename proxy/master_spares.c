@@ -121,58 +121,79 @@ static bool have_zygote(struct master *m, struct pool *p)
     return ok || could_not_fork(p);
 }
 
-static bool ask_zygote(struct master *m, struct pool *p, const struct zygote_order *order,
-                       struct zygote_answer *a)
+/* Takes a slot off an order that has got its worker. */
+static void fulfil(struct zygote_order *order, int slot)
+{
+    for (uint32_t i = 0; i < order->count; i++)
+        if (order->slots[i] == slot)
+            order->slots[i] = order->slots[--order->count];
+}
+
+/* What is left of the order was not done. `error`: why a fork has failed; 0: none has. False: the
+ * zygote has ended. */
+static bool ask_zygote(struct master *m, struct pool *p, struct zygote_order *order, int *error)
 {
     const pid_t pid = p->zygote.pid;
-    int status;
-    if (!zygote_ask(&p->zygote, order, a, &status)) {
-        master_bury_zygote(p, pid, status);
-        return false;
+    struct zygote_note note;
+    bool ok = zygote_ask(&p->zygote, order, error);
+    while (zygote_hear(&p->zygote, &note)) {
+        if (note.what == ZYGOTE_DEAD) {
+            (void)master_bury_worker(m, note.pid, note.status);
+        } else {
+            enter_worker(m, p, note.pid, note.slot);
+            fulfil(order, note.slot);
+        }
     }
-    for (uint32_t i = 0; i < a->n_dead; i++)
-        master_bury_worker(m, a->dead[i].pid, a->dead[i].status);
-    return true;
+    if (ok)
+        return true;
+    zygote_end(&p->zygote);
+    master_bury_zygote(p, pid, p->zygote.status);
+    return false;
 }
 
 /* Those of its workers that have ended. */
 static void ask_for_the_dead(struct master *m, struct pool *p)
 {
-    const struct zygote_order nothing = {0};
-    struct zygote_answer answer;
-    while (p->zygote.pid > 0 && ask_zygote(m, p, &nothing, &answer) &&
-           answer.n_dead == ZYGOTE_BATCH)
-        continue;
+    struct zygote_order nothing = {0};
+    int error;
+    if (p->zygote.pid > 0)
+        (void)ask_zygote(m, p, &nothing, &error);
 }
 
-static void take_slots(struct master *m, struct pool *p, unsigned n, struct zygote_order *order)
+static void take_slots(struct pool *p, unsigned n, struct zygote_order *order)
 {
     int slot;
-    order->count = 0;
-    for (int tries = 0; tries < 2 && order->count == 0; tries++) {
-        if (tries > 0)
-            ask_for_the_dead(m, p); /* they have slots until then */
-        while (order->count < n && order->count < ZYGOTE_BATCH && (slot = open_slot(p)) >= 0)
-            order->slots[order->count++] = slot;
-    }
+    while (order->count < n && order->count < ZYGOTE_BATCH && (slot = open_slot(p)) >= 0)
+        order->slots[order->count++] = slot;
 }
 
-static bool order_workers(struct master *m, struct pool *p, unsigned n)
+/* Slots may be those of workers that have ended and of whom nobody has heard yet. */
+static void take_all_slots(struct master *m, struct pool *p, unsigned n, struct zygote_order *order)
 {
-    struct zygote_order order;
-    struct zygote_answer answer = {0};
+    take_slots(p, n, order);
+    if (order->count < n && order->count < ZYGOTE_BATCH) {
+        ask_for_the_dead(m, p);
+        take_slots(p, n, order);
+    }
+    m->short_of_slots = m->short_of_slots || (order->count < n && order->count < ZYGOTE_BATCH);
+}
+
+/* Returns how many workers are there now that were not; 0: no more can be had now. */
+static unsigned order_workers(struct master *m, struct pool *p, unsigned n)
+{
+    struct zygote_order order = {0};
     if (!have_zygote(m, p))
-        return false;
-    take_slots(m, p, n, &order);
-    m->short_of_slots = m->short_of_slots || order.count == 0;
-    bool ok = order.count > 0 && p->zygote.pid > 0 && ask_zygote(m, p, &order, &answer);
+        return 0;
+    take_all_slots(m, p, n, &order);
+    unsigned wanted = order.count;
+    int error = 0;
+    bool ok = wanted > 0 && p->zygote.pid > 0 && ask_zygote(m, p, &order, &error);
+    errno = error;
+    if (ok && error != 0)
+        (void)could_not_fork(p);
     for (uint32_t i = 0; i < order.count; i++)
-        if (ok && i < answer.n_born)
-            enter_worker(m, p, answer.born[i], order.slots[i]);
-        else
-            close_slot(p, order.slots[i]);
-    errno = answer.error;
-    return ok && (answer.error == 0 || could_not_fork(p));
+        close_slot(p, order.slots[i]);
+    return ok ? wanted - order.count : 0;
 }
 
 void master_ask_zygotes(struct master *m)
@@ -196,16 +217,13 @@ void master_end_outdated_zygotes(const struct master *m)
  * turn, too. */
 static void keep_spares(struct master *m, struct pool *p, bool calm)
 {
-    unsigned spare = (unsigned)p->service->spare_workers, idle, n = 0;
+    unsigned spare = (unsigned)p->service->spare_workers, idle, more = 1;
     if (!calm && atomic_load(&p->stats->idle) > spare / 2)
         return;
-    while (n < spare && (idle = atomic_load(&p->stats->idle)) < spare &&
-           wire_now() >= p->not_before) {
-        bool ok = zygote_is_wanted(p) ? order_workers(m, p, spare - idle) : fork_worker(m, p);
-        if (!ok)
-            return;
-        n += zygote_is_wanted(p) ? spare - idle : 1;
-    }
+    for (unsigned n = 0; n < spare && more > 0 && (idle = atomic_load(&p->stats->idle)) < spare &&
+                         wire_now() >= p->not_before;
+         n += more)
+        more = zygote_is_wanted(p) ? order_workers(m, p, spare - idle) : fork_worker(m, p);
 }
 
 void master_keep_spares(struct master *m, bool calm)

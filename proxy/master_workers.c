@@ -6,12 +6,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "proxy/child.h"
 #include "proxy/log.h"
 
 enum {
-    AT_ONCE_MS = 500,      /* a worker that fails sooner after its fork ... */
-    BACKOFF_MAX_MS = 8000, /* ... slows forking down, to this at the most */
+    AT_ONCE_MS = 500 + MASTER_TICK_MS, /* a worker that fails sooner after its fork (and it may be
+                                          heard of a tick later) ... */
+    BACKOFF_MAX_MS = 8000,             /* ... slows forking down, to this at the most */
 };
 
 /* ---- burying ---- */
@@ -127,8 +127,8 @@ static bool forget_zygote(struct master *m, pid_t pid, int status)
         struct pool *p = &m->current->pools[i];
         if (p->zygote.pid != pid)
             continue;
-        child_close(&p->zygote.fd);
         p->zygote.pid = 0;
+        zygote_end(&p->zygote);
         master_bury_zygote(p, pid, status);
         return true;
     }

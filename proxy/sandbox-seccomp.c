@@ -61,7 +61,7 @@ static const int workers_too[] = {
 };
 
 /* What fork(2) in the C library does beside clone(2), waitpid(2), and what a child adds. */
-static const int parents_too[] = {SCMP_SYS(set_robust_list), SCMP_SYS(wait4),
+static const int parents_too[] = {SCMP_SYS(set_robust_list), SCMP_SYS(wait4), SCMP_SYS(waitid),
                                   SCMP_SYS(landlock_restrict_self)};
 
 /* What libunbound and its event loop do for each question. */

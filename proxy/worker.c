@@ -41,10 +41,10 @@ static void on_stop(int signal)
 }
 
 /* ^C reaches the whole group; the master tells us. */
-static void set_signals(struct listeners *listeners)
+static void set_signals(struct listeners *listeners, bool is_worker)
 {
     struct sigaction stop = {.sa_handler = on_stop};
-    own.is_worker = 1;
+    own.is_worker = is_worker;
     own.stopping = 0;
     own.listeners = listeners;
     child_default_signals();
@@ -133,8 +133,7 @@ void worker_enter_jail(struct pool *pool, const struct jail *jail, const struct 
 
 void worker_enter_jail_to_fork(struct pool *pool, const struct jail *jail, int fd)
 {
-    set_signals(&pool->listeners);
-    own.is_worker = 0;
+    set_signals(&pool->listeners, false);
     enter_jail(pool, jail, &fd, 1, true);
 }
 
@@ -261,7 +260,7 @@ _Noreturn static void serve(struct pool *pool, int slot, int left, pid_t parent)
 _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t parent)
 {
     take_title(pool);
-    set_signals(&pool->listeners);
+    set_signals(&pool->listeners, true);
     int sessions = prepare_sessions(pool);
     enter_jail(pool, jail, NULL, 0, false);
     serve(pool, slot, sessions, parent);
@@ -281,7 +280,7 @@ void worker_serve_oneshot(struct pool *pool, const struct jail *jail, const stru
 {
     const int slot = 0;
     stats_open_slot(pool->stats, slot);
-    set_signals(&pool->listeners);
+    set_signals(&pool->listeners, true);
     set_oneshot_signals(o);
     (void)prepare_sessions(pool);
     worker_enter_jail(pool, jail, o);

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -15,55 +17,83 @@
 #include "proxy/title.h"
 #include "proxy/worker.h"
 
-enum { ANSWER_SECONDS = 10 };
+enum {
+    ANSWER_SECONDS = 10,
+    NOTES_MAX = 250, /* of one order; the dead beyond that are noted with the next */
+};
+
+struct zygote_notes {
+    atomic_uint count;
+    struct zygote_note items[NOTES_MAX];
+};
 
 /* ---- the process itself ---- */
 
-static void hear_of_the_dead(struct zygote_answer *a)
+static void take_note(struct zygote_notes *notes, struct zygote_note note)
 {
-    int status;
-    pid_t pid;
-    while (a->n_dead < ZYGOTE_BATCH && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        a->dead[a->n_dead].pid = pid;
-        a->dead[a->n_dead++].status = status;
+    unsigned n = atomic_load(&notes->count);
+    notes->items[n] = note;
+    atomic_store(&notes->count, n + 1);
+}
+
+/* First noted, then buried: who is not buried is the master's when we end. */
+static void note_the_dead(struct zygote_notes *notes)
+{
+    siginfo_t dead = {0};
+    while (atomic_load(&notes->count) < NOTES_MAX - ZYGOTE_BATCH &&
+           waitid(P_ALL, 0, &dead, WEXITED | WNOHANG | WNOWAIT) == 0 && dead.si_pid != 0) {
+        int status = dead.si_code == CLD_EXITED ? W_EXITCODE(dead.si_status, 0)
+                                                : W_EXITCODE(0, dead.si_status);
+        take_note(notes,
+                  (struct zygote_note){.what = ZYGOTE_DEAD, .pid = dead.si_pid, .status = status});
+        (void)waitpid(dead.si_pid, NULL, 0);
+        dead.si_pid = 0;
     }
 }
 
-static void fork_workers(struct pool *pool, int fd, const struct zygote_order *order,
-                         struct zygote_answer *a)
+/* 0, or the errno of the fork. */
+static int fork_worker(struct pool *pool, struct zygote_notes *notes, int fd, int slot)
 {
     const pid_t self = getpid();
-    while (a->n_born < order->count) {
-        pid_t pid = fork();
-        if (pid == 0) {
-            close(fd);
-            worker_born(pool, order->slots[a->n_born], self);
-        }
-        if (pid < 0) {
-            a->error = errno;
-            return;
-        }
-        a->born[a->n_born++] = pid;
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(fd);
+        worker_born(pool, slot, self);
     }
+    if (pid < 0)
+        return errno;
+    take_note(notes, (struct zygote_note){.what = ZYGOTE_BORN, .pid = pid, .slot = slot});
+    return 0;
 }
 
-_Noreturn static void live(struct pool *pool, const struct jail *jail, int fd, pid_t master)
+static bool obey(struct pool *pool, struct zygote_notes *notes, int fd,
+                 const struct zygote_order *order)
+{
+    int error = 0;
+    note_the_dead(notes);
+    for (uint32_t i = 0; i < order->count && error == 0; i++)
+        error = fork_worker(pool, notes, fd, order->slots[i]);
+    return send(fd, &error, sizeof error, MSG_NOSIGNAL) == sizeof error;
+}
+
+_Noreturn static void live(struct pool *pool, const struct jail *jail, struct zygote_notes *notes,
+                           int fd, pid_t master)
 {
     struct zygote_order order;
     char title[64];
     snprintf(title, sizeof title, "zygote %s", pool->service->name);
     title_set(title);
     worker_enter_jail_to_fork(pool, jail, fd);
-    if (getppid() != master) /* it ended before we had asked to be told */
+    /* Workers must not have the notes, and the master may have ended before we had asked to be
+     * told. */
+    if (madvise(notes, sizeof *notes, MADV_DONTFORK) != 0 || getppid() != master)
         _exit(0);
-    while (recv(fd, &order, sizeof order, 0) == sizeof order && order.count <= ZYGOTE_BATCH) {
-        struct zygote_answer answer = {0};
-        hear_of_the_dead(&answer);
-        fork_workers(pool, fd, &order, &answer);
-        if (send(fd, &answer, sizeof answer, MSG_NOSIGNAL) != sizeof answer)
-            break;
+    for (;;) {
+        ssize_t n = recv(fd, &order, sizeof order, 0);
+        bool ok = n == sizeof order && order.count <= ZYGOTE_BATCH && obey(pool, notes, fd, &order);
+        if (!ok && (n >= 0 || errno != EINTR))
+            _exit(0);
     }
-    _exit(0);
 }
 
 /* ---- the master ---- */
@@ -73,49 +103,87 @@ bool zygote_is_wanted(const struct pool *pool)
     return pool->service->identity != IDENTITY_TRANSPARENT;
 }
 
-bool zygote_start(struct zygote *z, struct pool *pool, const struct jail *jail)
+static struct zygote_notes *create_notes(void)
+{
+    void *p = mmap(NULL, sizeof(struct zygote_notes), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED ? p : NULL;
+}
+
+static void destroy_notes(struct zygote *z)
+{
+    if (z->notes != NULL)
+        munmap(z->notes, sizeof *z->notes);
+    z->notes = NULL;
+}
+
+static bool start(struct zygote *z, struct pool *pool, const struct jail *jail, int pair[2])
 {
     const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
     const pid_t self = getpid();
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    if ((z->notes = create_notes()) == NULL ||
+        setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0)
         return false;
-    pid_t pid =
-        setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 ? fork() : -1;
-    if (pid == 0) {
+    z->pid = fork();
+    if (z->pid == 0) {
         close(pair[0]);
-        live(pool, jail, pair[1], self);
+        live(pool, jail, z->notes, pair[1], self);
     }
-    int error = errno;
-    close(pair[1]);
-    if (pid < 0) {
-        close(pair[0]);
-        errno = error;
-        return false;
-    }
-    *z = (struct zygote){.pid = pid, .fd = pair[0], .born = wire_now()};
-    return true;
+    return z->pid > 0 && madvise(z->notes, sizeof *z->notes, MADV_DONTFORK) == 0;
 }
 
-bool zygote_ask(struct zygote *z, const struct zygote_order *order, struct zygote_answer *answer,
-                int *status)
+bool zygote_start(struct zygote *z, struct pool *pool, const struct jail *jail)
 {
+    int pair[2];
+    *z = (struct zygote){.fd = -1, .born = wire_now()};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return false;
+    z->fd = pair[0];
+    bool ok = start(z, pool, jail, pair);
+    int error = errno;
+    close(pair[1]);
+    if (!ok)
+        zygote_end(z);
+    errno = error;
+    return ok;
+}
+
+/* EINTR comes when we were stopped, without any handler. */
+static bool hear_that_it_is_done(int fd, int *error)
+{
+    ssize_t n;
+    do
+        n = recv(fd, error, sizeof *error, 0);
+    while (n < 0 && errno == EINTR);
+    return n == sizeof *error;
+}
+
+bool zygote_ask(struct zygote *z, const struct zygote_order *order, int *error)
+{
+    atomic_store(&z->notes->count, 0);
+    z->heard = 0;
     if (send(z->fd, order, sizeof *order, MSG_NOSIGNAL) == sizeof *order &&
-        recv(z->fd, answer, sizeof *answer, 0) == sizeof *answer &&
-        answer->n_born <= order->count && answer->n_dead <= ZYGOTE_BATCH)
+        hear_that_it_is_done(z->fd, error))
         return true;
-    pid_t pid = z->pid;
-    zygote_end(z);
-    *status = 0;
-    (void)waitpid(pid, status, 0);
+    (void)kill(z->pid, SIGKILL);
+    (void)waitpid(z->pid, &z->status, 0);
+    z->pid = 0;
     return false;
+}
+
+bool zygote_hear(struct zygote *z, struct zygote_note *note)
+{
+    if (z->heard >= atomic_load(&z->notes->count) || z->heard >= NOTES_MAX)
+        return false;
+    *note = z->notes->items[z->heard++];
+    return true;
 }
 
 void zygote_end(struct zygote *z)
 {
-    if (z->pid <= 0)
-        return;
-    (void)kill(z->pid, SIGKILL);
-    child_close(&z->fd);
+    if (z->pid > 0)
+        (void)kill(z->pid, SIGKILL);
     z->pid = 0;
+    child_close(&z->fd);
+    destroy_notes(z);
 }

@@ -19,29 +19,34 @@
 
 struct pool;
 
-/* The master's side. */
-struct zygote {
-    pid_t pid; /* 0: none */
-    int fd;    /* to it; -1: none */
-    int64_t born;
-};
-
-enum { ZYGOTE_BATCH = 32 }; /* workers in one order, deaths in one answer */
+enum { ZYGOTE_BATCH = 32 }; /* workers in one order */
 
 struct zygote_order {
     uint32_t count;
     int32_t slots[ZYGOTE_BATCH]; /* of the workers to be forked */
 };
 
-struct zygote_answer {
-    int32_t error;   /* errno of the fork that failed, the last one that was tried; 0 */
-    uint32_t n_born; /* workers for the first so many slots */
-    uint32_t n_dead; /* ZYGOTE_BATCH: there may be more, ask again */
-    pid_t born[ZYGOTE_BATCH];
-    struct {
-        pid_t pid;
-        int32_t status; /* as of waitpid(2) */
-    } dead[ZYGOTE_BATCH];
+/* What it notes, each as it happens. */
+struct zygote_note {
+    enum {
+        ZYGOTE_DEAD, /* the worker `pid` has ended, with `status` as of waitpid(2) */
+        ZYGOTE_BORN, /* the worker `pid` was forked for `slot` */
+    } what;
+    int32_t slot;
+    pid_t pid;
+    int32_t status;
+};
+
+struct zygote_notes;
+
+/* The master's side. */
+struct zygote {
+    pid_t pid;                  /* 0: none */
+    int fd;                     /* to it; -1: none */
+    struct zygote_notes *notes; /* in memory that only the two have; NULL: none */
+    unsigned heard;             /* so many of them */
+    int status;                 /* how the last one has ended unasked: as of waitpid(2) */
+    int64_t born;
 };
 
 /* Whether the workers of this service are forked by one: not if each of them needs something that
@@ -52,13 +57,18 @@ bool zygote_is_wanted(const struct pool *pool);
  * logged by itself, and it ends. */
 bool zygote_start(struct zygote *z, struct pool *pool, const struct jail *jail);
 
-/* Hears of those of its workers that have ended, then has workers forked: `order` with a count of
- * 0 only asks. Waits for the answer. False: it has ended, or does not answer for ten seconds and is
- * ended: `status` is how (waitpid(2)), and what became of the order is unknown. */
-bool zygote_ask(struct zygote *z, const struct zygote_order *order, struct zygote_answer *answer,
-                int *status);
+/* Has it note which of its workers have ended, and then fork. Waits until that is done. `error` is
+ * the errno of a fork that failed, or 0. False: it has ended, as `status` says; one that does
+ * not answer for ten seconds is ended. Its notes are to be heard in any case: of what it did
+ * there is no other trace. (A worker that it has forked, and had no time to note, is asked to end
+ * by the kernel.) */
+bool zygote_ask(struct zygote *z, const struct zygote_order *order, int *error);
 
-/* Ends it at once, and so asks its workers to end; nobody waits. Accepts one that is not there. */
+/* The next of its notes; false: that was all. */
+bool zygote_hear(struct zygote *z, struct zygote_note *note);
+
+/* Ends it at once, and so asks its workers to end; nobody waits. Accepts one that is not there or
+ * has ended: then what was kept of it goes. */
 void zygote_end(struct zygote *z);
 
 #endif

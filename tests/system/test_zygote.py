@@ -9,6 +9,7 @@ import net
 import procfs
 import pytest
 from ehlock import Ehlock, global_part, section
+from load import Load, Sink
 from net import DEADLINE, free_port, wait_until
 from smtp_client import Client, context
 
@@ -94,6 +95,40 @@ def test_places_of_workers_that_have_ended_are_free_at_once(wrap, backend, pki):
             client.quit()
         assert proxy.summary(n)["outcome"] == "done"
     assert time.monotonic() - begin < 10, "somebody was waited for each time"
+
+
+def test_all_spare_workers_are_there_from_the_start(wrap, backend):
+    """More than there are in one order."""
+    assert len(wrap(backend, spareWorkers=70).workers()) == 70
+
+
+def test_master_that_stands_still_for_a_moment_keeps_it(tmp_path, pki):
+    """Its waiting is interrupted then, though it has no handler (signal(7))."""
+    with Sink() as sink, Ehlock.wrap(tmp_path, sink.address, pki.ecdsa, spareWorkers=1) as proxy:
+        zygotes = proxy.zygotes()
+        with Load(proxy.address[1], clients=8, seconds=3):
+            for _ in range(300):
+                os.kill(proxy.pid, signal.SIGSTOP)
+                os.kill(proxy.pid, signal.SIGCONT)
+                time.sleep(0.01)            # where it is then is what is tried
+        assert proxy.zygotes() == zygotes
+
+
+def test_workers_after_a_reload_that_failed_have_the_log_that_is_there(tmp_path, pki, backend):
+    address, broken = ("127.0.0.1", free_port()), tmp_path / "broken.pem"
+    log = tmp_path / "log"
+    good = global_part(output=log) + section(
+        "smtp", accept=net.text_of(address), protocol="smtp", spareWorkers=1,
+        connect=net.text_of(backend.address), cert=pki.ecdsa.cert, key=pki.ecdsa.key)
+    with Ehlock(tmp_path, good) as proxy:
+        log.rename(tmp_path / "log.1")
+        broken.write_text("no certificate\n")
+        proxy.rewrite(good.replace(str(pki.ecdsa.cert), str(broken)))
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.exists() and "not reloaded" in log.read_text(), "the refusal")
+        for _ in range(5):
+            deliver(address, pki)
+        wait_until(lambda: log.read_text().count("outcome=") == 5, "the sessions' lines")
 
 
 def test_reload_and_new_certificates_make_a_new_one(wrap, backend, pki):
