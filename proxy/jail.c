@@ -276,11 +276,7 @@ const char *jail_enter(const struct jail *j, const struct descent *d)
 
 static bool can_have_children(void)
 {
-#ifdef __s390__
-    long pid = syscall(SYS_clone, 0, SIGCHLD, 0, 0, 0);
-#else
-    long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-#endif
+    pid_t pid = fork();
     if (pid == 0)
         _exit(0);
     return pid > 0;

@@ -175,7 +175,7 @@ _Noreturn static void keeper_main(const struct keyset *k, const struct key_group
                                   int report_fd)
 {
     char go;
-    title_set("keeper");
+    title_set("keeper", NULL);
     child_default_signals();
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* while it loads, it has descriptors of the master's */
     prctl(PR_SET_DUMPABLE, 0); /* from here on: no debugger, no core: this memory has the keys */

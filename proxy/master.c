@@ -311,7 +311,7 @@ int master_run(struct config *c, const char *file, struct activation *handed, in
         .file = file, .pid_fd = -1, .accuse_end = -1, .notify.fd = -1, .signal_fd = -1};
     char error[1024];
 
-    title_set("master");
+    title_set("master", NULL);
     int status = set_up(&m, c, handed, ready_fd >= 0, error, sizeof error);
     if (status == 0) {
         keyset_report(m.current->keys);

@@ -25,9 +25,7 @@ struct child {
     pid_t pid; /* 0: none */
     int slot;
     struct pool *pool;
-    struct keyset *keys; /* those it was forked with */
-    unsigned epoch;      /* the master's, then */
-    int64_t born;
+    struct birth birth;
 };
 
 struct master {
@@ -71,6 +69,13 @@ void master_end_outdated_zygotes(const struct master *m);
 
 /* Buries whoever has ended, workers and helpers, and says how, if it was not as it should be. */
 void master_reap(struct master *m);
+
+/* The slot has no worker any more. */
+void master_close_slot(struct pool *p, int slot);
+
+/* Whether who was born so, of that pool, knows a configuration, certificates, a log that are not
+ * the current ones. */
+bool master_is_outdated(const struct master *m, const struct pool *p, const struct birth *birth);
 
 /* A worker has ended with that status, waitpid(2) says; false: it is none. A zygote has, unasked.
  */

@@ -20,15 +20,9 @@ static int open_slot(struct pool *p)
     return slot;
 }
 
-static void close_slot(struct pool *p, int slot)
-{
-    stats_worker_dead(p->stats, slot);
-    ledger_return(p->ledger, slot);
-}
-
 /* ---- forking by ourselves ---- */
 
-/* It is written at every fork: a page that children had would be copied each time, and every worker
+/* It is written at every fork: a page that children had would be copied, and whom the master forks
  * would keep one of the copies. */
 static void grow(struct master *m)
 {
@@ -62,22 +56,22 @@ static void share_secrets(struct pool *p, bool with_children)
     first_uses_share(&p->memory->firsts, p->service->name, with_children);
 }
 
+static struct birth birth_now(const struct master *m)
+{
+    return (struct birth){.keys = m->current->keys, .epoch = m->epoch, .time = wire_now()};
+}
+
 static void enter_worker(struct master *m, struct pool *p, pid_t pid, int slot)
 {
     p->stats->slots[slot].pid = pid;
-    *free_place(m) = (struct child){.pid = pid,
-                                    .slot = slot,
-                                    .pool = p,
-                                    .keys = p->generation->keys,
-                                    .epoch = m->epoch,
-                                    .born = wire_now()};
+    *free_place(m) = (struct child){.pid = pid, .slot = slot, .pool = p, .birth = birth_now(m)};
 }
 
-static bool could_not_fork(struct pool *p)
+/* errno says why it could not be done now. */
+static void put_off(struct pool *p)
 {
     log_error_errno("service=%s fork", p->service->name);
     p->not_before = wire_now() + MASTER_TICK_MS;
-    return false;
 }
 
 static bool fork_worker(struct master *m, struct pool *p)
@@ -95,8 +89,9 @@ static bool fork_worker(struct master *m, struct pool *p)
         enter_worker(m, p, pid, slot);
         return true;
     }
-    close_slot(p, slot);
-    return could_not_fork(p);
+    put_off(p);
+    master_close_slot(p, slot);
+    return false;
 }
 
 /* ---- the zygotes ---- */
@@ -104,8 +99,7 @@ static bool fork_worker(struct master *m, struct pool *p)
 /* What it was forked with is what its workers have. */
 static bool is_up_to_date(const struct master *m, const struct pool *p)
 {
-    return p->generation == m->current && p->zygote_keys == m->current->keys &&
-           p->zygote_epoch == m->epoch;
+    return !master_is_outdated(m, p, &p->zygote_birth);
 }
 
 static bool have_zygote(struct master *m, struct pool *p)
@@ -113,12 +107,13 @@ static bool have_zygote(struct master *m, struct pool *p)
     if (p->zygote.pid > 0 && is_up_to_date(m, p))
         return true;
     zygote_end(&p->zygote);
+    p->zygote_birth = birth_now(m);
     share_secrets(p, true);
     bool ok = zygote_start(&p->zygote, p, &p->generation->jail);
     share_secrets(p, false);
-    p->zygote_keys = p->generation->keys;
-    p->zygote_epoch = m->epoch;
-    return ok || could_not_fork(p);
+    if (!ok)
+        put_off(p);
+    return ok;
 }
 
 /* Takes a slot off an order that has got its worker. */
@@ -188,11 +183,12 @@ static unsigned order_workers(struct master *m, struct pool *p, unsigned n)
     unsigned wanted = order.count;
     int error = 0;
     bool ok = wanted > 0 && p->zygote.pid > 0 && ask_zygote(m, p, &order, &error);
-    errno = error;
-    if (ok && error != 0)
-        (void)could_not_fork(p);
+    if (error != 0) {
+        errno = error;
+        put_off(p);
+    }
     for (uint32_t i = 0; i < order.count; i++)
-        close_slot(p, order.slots[i]);
+        master_close_slot(p, order.slots[i]);
     return ok ? wanted - order.count : 0;
 }
 
@@ -220,10 +216,11 @@ static void keep_spares(struct master *m, struct pool *p, bool calm)
     unsigned spare = (unsigned)p->service->spare_workers, idle, more = 1;
     if (!calm && atomic_load(&p->stats->idle) > spare / 2)
         return;
-    for (unsigned n = 0; n < spare && more > 0 && (idle = atomic_load(&p->stats->idle)) < spare &&
-                         wire_now() >= p->not_before;
-         n += more)
+    for (unsigned n = 0; n < spare && more > 0; n += more) {
+        if ((idle = atomic_load(&p->stats->idle)) >= spare || wire_now() < p->not_before)
+            return;
         more = zygote_is_wanted(p) ? order_workers(m, p, spare - idle) : fork_worker(m, p);
+    }
 }
 
 void master_keep_spares(struct master *m, bool calm)

@@ -17,9 +17,9 @@ enum {
 /* ---- burying ---- */
 
 /* Who fails at once would be replaced at once, for ever. */
-static void slow_down(struct pool *p, unsigned *failures, int64_t born, bool failed)
+static void slow_down(struct pool *p, unsigned *failures, const struct birth *birth, bool failed)
 {
-    if (!failed || wire_now() - born > AT_ONCE_MS) {
+    if (!failed || wire_now() - birth->time > AT_ONCE_MS) {
         *failures = 0;
         return;
     }
@@ -30,6 +30,12 @@ static void slow_down(struct pool *p, unsigned *failures, int64_t born, bool fai
     p->not_before = wire_now() + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS);
     log_error("service=%s workers fail at once: the next is started in %lld ms", p->service->name,
               (long long)(pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS));
+}
+
+void master_close_slot(struct pool *p, int slot)
+{
+    stats_worker_dead(p->stats, slot);
+    ledger_return(p->ledger, slot);
 }
 
 static void bury_worker(struct master *m, struct child *c, int status)
@@ -45,9 +51,8 @@ static void bury_worker(struct master *m, struct child *c, int status)
     else if (failed)
         log_error("service=%s client=%s worker %d ended with status %d", p->service->name,
                   stats_peer(p->stats, c->slot, peer), (int)c->pid, WEXITSTATUS(status));
-    slow_down(p, &p->failures, c->born, failed);
-    stats_worker_dead(p->stats, c->slot);
-    ledger_return(p->ledger, c->slot);
+    slow_down(p, &p->failures, &c->birth, failed);
+    master_close_slot(p, c->slot);
     first_uses_bury(&p->memory->firsts, c->pid);
     c->pid = 0;
     size_t place = (size_t)(c - m->children);
@@ -118,7 +123,7 @@ void master_bury_zygote(struct pool *p, pid_t pid, int status)
     else
         log_error("service=%s zygote %d ended with status %d", p->service->name, (int)pid,
                   WEXITSTATUS(status));
-    slow_down(p, &p->zygote_failures, p->zygote.born, true);
+    slow_down(p, &p->zygote_failures, &p->zygote_birth, true);
 }
 
 static bool forget_zygote(struct master *m, pid_t pid, int status)
@@ -173,7 +178,7 @@ bool master_has_workers(const struct master *m, const struct generation *g,
     for (size_t i = 0; i < m->n_children; i++) {
         const struct child *c = &m->children[i];
         if (c->pid > 0 && (g == NULL || c->pool->generation == g) &&
-            (keys == NULL || c->keys == keys))
+            (keys == NULL || c->birth.keys == keys))
             return true;
     }
     return false;
@@ -193,10 +198,15 @@ void master_signal_all(const struct master *m, int signal)
             kill(m->children[i].pid, signal);
 }
 
-/* Whether it knows a configuration, certificates, a log that are not the current ones. */
+bool master_is_outdated(const struct master *m, const struct pool *p, const struct birth *birth)
+{
+    return p->generation != m->current || birth->keys != m->current->keys ||
+           birth->epoch != m->epoch;
+}
+
 static bool is_outdated(const struct master *m, const struct child *c)
 {
-    return c->pool->generation != m->current || c->keys != m->current->keys || c->epoch != m->epoch;
+    return master_is_outdated(m, c->pool, &c->birth);
 }
 
 /* Those that wait for a client end, the others when their session has ended. */

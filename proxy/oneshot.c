@@ -275,7 +275,7 @@ _Noreturn static void serve_jailed(struct generation *g, bool keys_loaded, int c
                               .drain_seconds = (unsigned)g->config->timeout_drain};
     p->await_keys = keys_loaded ? NULL : await_keys;
     p->await_ctx = &awaited;
-    title_set("session");
+    title_set("session", NULL);
     worker_serve_oneshot(p, &g->jail, &o);
     _exit(awaited.failed ? EX_CONFIG : 0);
 }

@@ -23,6 +23,13 @@
 
 struct generation;
 
+/* When a worker or zygote was forked, and with what. */
+struct birth {
+    const struct keyset *keys;
+    unsigned epoch; /* the master's, then */
+    int64_t time;   /* wire_now() */
+};
+
 struct pool {
     struct generation *generation; /* borrowed: the one it belongs to */
     const struct service *service; /* borrowed from the configuration */
@@ -56,12 +63,11 @@ struct pool {
     struct backends *fixed;    /* what was looked up at start, beside `known` */
     /* The master's own: */
     struct zygote zygote;
-    struct keyset *zygote_keys; /* those it was forked with, */
-    unsigned zygote_epoch;      /* and the epoch */
-    unsigned zygote_failures;   /* those that died at once, in a row */
-    struct ledger *ledger;      /* of the slots; no worker has it */
-    unsigned failures;          /* workers that died at once, in a row */
-    int64_t not_before;         /* no new workers until then */
+    struct birth zygote_birth;
+    struct ledger *ledger;    /* of the slots; no worker has it */
+    unsigned failures;        /* workers that died at once, in a row */
+    unsigned zygote_failures; /* the same of zygotes */
+    int64_t not_before;       /* no new workers until then */
 };
 
 #endif

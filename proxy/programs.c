@@ -78,7 +78,7 @@ static size_t collect(const struct generation *g, struct spawner_service *out)
 _Noreturn static void spawner_main(const struct generation *g, size_t n, int stop_fd)
 {
     struct spawner_service *services = memory_alloc(n * sizeof *services);
-    title_set("spawner");
+    title_set("spawner", NULL);
     prctl(PR_SET_DUMPABLE, 0); /* it has our rights: no other process may look into it */
     child_detach(g->common->background);
     collect(g, services);

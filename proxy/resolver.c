@@ -244,7 +244,7 @@ static void enter_jail(const struct generation *g, int stop_fd)
 _Noreturn static void resolver_main(struct generation *g, pid_t master, int stop_fd)
 {
     size_t n = count_tasks(g);
-    title_set("resolver");
+    title_set("resolver", NULL);
     child_default_signals();
     child_detach(g->common->background);
     struct dns *dns = open_dns(g->config);

@@ -30,10 +30,11 @@ void title_init(int argc, char **argv)
     room = (size_t)(end - start);
 }
 
-void title_set(const char *text)
+void title_set(const char *role, const char *service)
 {
     if (room < 2)
         return;
     memset(start, 0, room);
-    snprintf(start, room, "ehlock: %s", text);
+    snprintf(start, room, "ehlock: %s%s%s", role, service != NULL ? " " : "",
+             service != NULL ? service : "");
 }

@@ -8,7 +8,7 @@
 /* Once, first thing in main: remembers where the arguments are, and moves the environment. */
 void title_init(int argc, char **argv);
 
-/* "ehlock: " and the text, cut to the room there is. */
-void title_set(const char *text);
+/* "ehlock: ", the role, and the service's name if there is one (NULL), cut to the room there is. */
+void title_set(const char *role, const char *service);
 
 #endif

@@ -228,13 +228,6 @@ static void rest(void)
     nanosleep(&some, NULL);
 }
 
-static void take_title(const struct pool *pool)
-{
-    char title[64];
-    snprintf(title, sizeof title, "worker %s", pool->service->name);
-    title_set(title);
-}
-
 _Noreturn static void serve(struct pool *pool, int slot, int left, pid_t parent)
 {
     bool told = false;
@@ -259,7 +252,7 @@ _Noreturn static void serve(struct pool *pool, int slot, int left, pid_t parent)
 
 _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t parent)
 {
-    take_title(pool);
+    title_set("worker", pool->service->name);
     set_signals(&pool->listeners, true);
     int sessions = prepare_sessions(pool);
     enter_jail(pool, jail, NULL, 0, false);
@@ -269,7 +262,7 @@ _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail,
 _Noreturn void worker_born(struct pool *pool, int slot, pid_t parent)
 {
     own.is_worker = 1;
-    take_title(pool);
+    title_set("worker", pool->service->name);
     const char *failed = jail_inherit(&pool->walls);
     if (failed != NULL)
         leave_open_jail(pool, failed);

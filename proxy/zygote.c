@@ -4,14 +4,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "protocols/wire.h"
 #include "proxy/child.h"
 #include "proxy/pool.h"
 #include "proxy/title.h"
@@ -28,6 +26,13 @@ struct zygote_notes {
 };
 
 /* ---- the process itself ---- */
+
+struct life {
+    struct pool *pool;
+    struct zygote_notes *notes;
+    int fd; /* to the master */
+    pid_t self;
+};
 
 static void take_note(struct zygote_notes *notes, struct zygote_note note)
 {
@@ -52,45 +57,40 @@ static void note_the_dead(struct zygote_notes *notes)
 }
 
 /* 0, or the errno of the fork. */
-static int fork_worker(struct pool *pool, struct zygote_notes *notes, int fd, int slot)
+static int fork_worker(const struct life *l, int slot)
 {
-    const pid_t self = getpid();
     pid_t pid = fork();
     if (pid == 0) {
-        close(fd);
-        worker_born(pool, slot, self);
+        close(l->fd);
+        worker_born(l->pool, slot, l->self);
     }
     if (pid < 0)
         return errno;
-    take_note(notes, (struct zygote_note){.what = ZYGOTE_BORN, .pid = pid, .slot = slot});
+    take_note(l->notes, (struct zygote_note){.what = ZYGOTE_BORN, .pid = pid, .slot = slot});
     return 0;
 }
 
-static bool obey(struct pool *pool, struct zygote_notes *notes, int fd,
-                 const struct zygote_order *order)
+static bool obey(const struct life *l, const struct zygote_order *order)
 {
     int error = 0;
-    note_the_dead(notes);
+    note_the_dead(l->notes);
     for (uint32_t i = 0; i < order->count && error == 0; i++)
-        error = fork_worker(pool, notes, fd, order->slots[i]);
-    return send(fd, &error, sizeof error, MSG_NOSIGNAL) == sizeof error;
+        error = fork_worker(l, order->slots[i]);
+    return send(l->fd, &error, sizeof error, MSG_NOSIGNAL) == sizeof error;
 }
 
-_Noreturn static void live(struct pool *pool, const struct jail *jail, struct zygote_notes *notes,
-                           int fd, pid_t master)
+_Noreturn static void live(const struct life *l, const struct jail *jail, pid_t master)
 {
     struct zygote_order order;
-    char title[64];
-    snprintf(title, sizeof title, "zygote %s", pool->service->name);
-    title_set(title);
-    worker_enter_jail_to_fork(pool, jail, fd);
+    title_set("zygote", l->pool->service->name);
+    worker_enter_jail_to_fork(l->pool, jail, l->fd);
     /* Workers must not have the notes, and the master may have ended before we had asked to be
      * told. */
-    if (madvise(notes, sizeof *notes, MADV_DONTFORK) != 0 || getppid() != master)
+    if (madvise(l->notes, sizeof *l->notes, MADV_DONTFORK) != 0 || getppid() != master)
         _exit(0);
     for (;;) {
-        ssize_t n = recv(fd, &order, sizeof order, 0);
-        bool ok = n == sizeof order && order.count <= ZYGOTE_BATCH && obey(pool, notes, fd, &order);
+        ssize_t n = recv(l->fd, &order, sizeof order, 0);
+        bool ok = n == sizeof order && order.count <= ZYGOTE_BATCH && obey(l, &order);
         if (!ok && (n >= 0 || errno != EINTR))
             _exit(0);
     }
@@ -110,24 +110,18 @@ static struct zygote_notes *create_notes(void)
     return p != MAP_FAILED ? p : NULL;
 }
 
-static void destroy_notes(struct zygote *z)
-{
-    if (z->notes != NULL)
-        munmap(z->notes, sizeof *z->notes);
-    z->notes = NULL;
-}
-
 static bool start(struct zygote *z, struct pool *pool, const struct jail *jail, int pair[2])
 {
     const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
-    const pid_t self = getpid();
+    const pid_t master = getpid();
     if ((z->notes = create_notes()) == NULL ||
         setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0)
         return false;
     z->pid = fork();
     if (z->pid == 0) {
+        const struct life l = {.pool = pool, .notes = z->notes, .fd = pair[1], .self = getpid()};
         close(pair[0]);
-        live(pool, jail, z->notes, pair[1], self);
+        live(&l, jail, master);
     }
     return z->pid > 0 && madvise(z->notes, sizeof *z->notes, MADV_DONTFORK) == 0;
 }
@@ -135,7 +129,7 @@ static bool start(struct zygote *z, struct pool *pool, const struct jail *jail, 
 bool zygote_start(struct zygote *z, struct pool *pool, const struct jail *jail)
 {
     int pair[2];
-    *z = (struct zygote){.fd = -1, .born = wire_now()};
+    *z = (struct zygote){.fd = -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return false;
     z->fd = pair[0];
@@ -185,5 +179,7 @@ void zygote_end(struct zygote *z)
         (void)kill(z->pid, SIGKILL);
     z->pid = 0;
     child_close(&z->fd);
-    destroy_notes(z);
+    if (z->notes != NULL)
+        munmap(z->notes, sizeof *z->notes);
+    z->notes = NULL;
 }

@@ -46,7 +46,6 @@ struct zygote {
     struct zygote_notes *notes; /* in memory that only the two have; NULL: none */
     unsigned heard;             /* so many of them */
     int status;                 /* how the last one has ended unasked: as of waitpid(2) */
-    int64_t born;
 };
 
 /* Whether the workers of this service are forked by one: not if each of them needs something that

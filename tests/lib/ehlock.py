@@ -160,11 +160,12 @@ class Ehlock:
     def _says(self, word):
         return any(word in line for line in self.lines)
 
-    def stop(self, signum=signal.SIGTERM, timeout=DEADLINE):
-        """End it in the ordinary way; whatever is not a clean end is a failure."""
+    def stop(self, signum=signal.SIGTERM, timeout=DEADLINE, leave=()):
+        """End it in the ordinary way; whatever is not a clean end is a failure. Those in `leave` are
+        not of the program, though its children."""
         if self.process is None:
             return
-        family = [self.process.pid, *self.descendants()]
+        family = {self.process.pid, *self.descendants()} - set(leave)
         if self.process.poll() is None:
             self.process.send_signal(signum)
         try:
@@ -174,7 +175,7 @@ class Ehlock:
             raise AssertionError(f"did not end within {timeout:g} s of signal {signum}\n{self.log}")
         self._reader.join(timeout)
         wait_until(lambda: not [pid for pid in family if pid in processes()
-                                and re.match(r"ehlock: |\S*/ehlock\S* ", processes()[pid][1])],
+                                and "ehlock" in processes()[pid][1]],
                    "every process of the program is gone")
         status, self.process = self.process.returncode, None
         assert status == 0, f"exit status {status}\n{self.log}"

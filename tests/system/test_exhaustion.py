@@ -199,20 +199,16 @@ if not sanitized():     # sanitizers take terabytes of address space before anyt
     @needs_root
     @pytest.mark.parametrize("secured", (False, True))
     def test_client_of_a_worker_without_memory_is_told_421(tmp_path, pki, secured):
-        """It has half a megabyte from the start; a reply is longer than that."""
+        """It has half a megabyte from the start; the reply to the first DATA is longer than that."""
         address = local()
 
-        def scene(peer):
-            peer.send(b"220 ready\r\n")
-            try:
-                while line := peer.read_line():
-                    if line.startswith(b"HELP"):
-                        peer.send((b"214-" + b"x" * 990 + b"\r\n") * 2000)
-                    peer.send(b"214 as you like\r\n" if line.startswith(b"HELP") else b"250 ok\r\n")
-            except OSError:
-                pass                        # the worker has had enough
-        with ScriptedBackend(scene) as helpful, Ehlock(tmp_path, global_part() + service(
-                pki.ecdsa, helpful, address, maxReplySize=4194304, spareWorkers=1)) as proxy:
+        def long_reply(session, command):
+            return (b"354-" + b"x" * 990 + b"\r\n") * 2000 + b"354 go ahead\r\n" \
+                if session.number == 0 else None
+        with Backend(replies={"DATA": long_reply}) as backend, Ehlock(
+                tmp_path, global_part() + service(pki.ecdsa, backend, address, spareWorkers=1,
+                                                  bareNewline="normalize", maxReplySize=4194304)
+        ) as proxy:
             worker, = proxy.workers()
             with Client(address) as client:
                 client.ehlo()
@@ -220,15 +216,16 @@ if not sanitized():     # sanitizers take terabytes of address space before anyt
                     client.starttls(context(pki))
                     client.ehlo()
                 with procfs.Limit([worker], resource.RLIMIT_DATA, NO_MORE):
-                    assert client.command("NOOP").code == 250
-                    client.send_line("HELP")
+                    for command in ("MAIL FROM:<a@example.org>", "RCPT TO:<b@example.org>"):
+                        assert client.command(command).code == 250
+                    client.send_line("DATA")
                     replies = client.read_to_end().splitlines()
             assert replies[-1].startswith(b"421 4.3.2 "), replies
             assert b"Out of memory" in replies[-1]
             line = proxy.summary()
             assert (line["outcome"], line["reason"]) == ("lost", "out of memory")
-            with Client(address) as client:
-                assert len(client.command("HELP").lines) == 2001
+            assert backend.messages == []
+            deliver(address, pki)
 
     @needs_root
     def test_master_without_memory_declines_to_reload_and_goes_on(tmp_path, pki, backend):
