@@ -289,6 +289,7 @@ static void close_both(struct session *s)
         (void)wire_flush(&s->client, deadline);
     if (shutdown(s->client_fd, SHUT_WR) == 0)
         linger(s);
+    stats_session_leave(s->pool->stats, s->slot); /* whose line is in the log has left its place */
     close(s->client_fd);
 }
 

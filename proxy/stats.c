@@ -130,7 +130,7 @@ unsigned stats_session_begin(struct stats *s, int slot, const unsigned char clie
     return atomic_fetch_add(&s->busy, 1) + 1;
 }
 
-void stats_session_refuse(struct stats *s, int slot)
+void stats_session_leave(struct stats *s, int slot)
 {
     leave(s, slot, SLOT_LEAVING);
 }

@@ -19,7 +19,7 @@ enum slot_state {
     SLOT_FREE,
     SLOT_IDLE,    /* its worker waits for a client */
     SLOT_BUSY,    /* its worker serves one */
-    SLOT_LEAVING, /* its worker refuses a client, or has served its last and ends */
+    SLOT_LEAVING, /* its worker refuses a client, or has served one */
 };
 
 struct slot {
@@ -73,8 +73,8 @@ unsigned stats_session_begin(struct stats *s, int slot, const unsigned char clie
 /* The session is somebody else's than it seemed: a balancer has said whose. */
 void stats_session_rename(struct stats *s, int slot, const unsigned char client[16],
                           const char *peer);
-/* The session is not one after all: it no longer counts. */
-void stats_session_refuse(struct stats *s, int slot);
+/* The session no longer counts: it is not one after all, or it is over. */
+void stats_session_leave(struct stats *s, int slot);
 void stats_session_end(struct stats *s, int slot, enum slot_state next);
 
 /* A worker: what it has heard; the master: takes that away, and what nobody can say is UNKNOWN. */

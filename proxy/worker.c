@@ -205,7 +205,7 @@ static struct admittance admit(void *ctx, const struct address *client)
     stats_session_rename(a->pool->stats, a->slot, key, client->text);
     struct admittance result = judge(a->pool, a->number, key, client);
     if (result.refusal.code != 0)
-        stats_session_refuse(a->pool->stats, a->slot);
+        stats_session_leave(a->pool->stats, a->slot);
     return result;
 }
 

@@ -256,7 +256,7 @@ def test_port_that_is_taken_is_named_and_nothing_of_the_new_configuration_is_lef
         number = text.splitlines().index(f"accept = {net.text_of(taken)}") + 1
         assert f"{proxy.config}:{number}:" in said and "in use" in said, said
         assert refused(fresh) and refused(extra) and not os.path.exists(path)
-        assert procfs.descriptors(proxy.pid) == before, "descriptors are left"
+        wait_until(lambda: procfs.descriptors(proxy.pid) == before, "no descriptor is left")
         for _ in range(8):
             deliver(address, pki)
         assert " accept: " not in proxy.log, proxy.log

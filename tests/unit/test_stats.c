@@ -107,7 +107,7 @@ static void refused_session_no_longer_counts(void **state)
     stats_session_begin(s, a, alice, "x");
     stats_session_begin(s, b, alice, "x");
     assert_int_equal(stats_count_client(s, SLOTS, alice), 2);
-    stats_session_refuse(s, b);
+    stats_session_leave(s, b);
     assert_int_equal(stats_count_client(s, SLOTS, alice), 1);
     expect(s, 0, 1);
     stats_worker_dead(s, b);
