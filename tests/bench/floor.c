@@ -2,13 +2,14 @@
  *
  * bench-floor: what a process for each session costs at the very least, on this machine.
  *
- *   bench-floor CERT KEY BACKEND_PORT STARTTLS_PORT TLS_PORT
+ *   bench-floor CERT KEY BACKEND_PORT STARTTLS_PORT TLS_PORT SESSIONS
  *
- * As many processes wait on each port as ehlock keeps spare ones. Each serves one session with
- * GnuTLS, in the shortest way there is, and ends: the key is in it, nothing is jailed, checked,
- * limited or logged, and it takes for granted that every read gives one whole command or reply.
- * It is no proxy for anybody but bench-load. What scripts/bench measures with it is the share of
- * fork, exit, page faults, and the library, which no care in ehlock could save.
+ * As many processes wait on each port as ehlock keeps spare ones. Each serves SESSIONS of them with
+ * GnuTLS, one after the other, in the shortest way there is, and ends: the key is in it, nothing is
+ * jailed, checked, limited or logged, and it takes for granted that every read gives one whole
+ * command or reply. It is no proxy for anybody but bench-load. What scripts/bench measures with it
+ * is the share of fork, exit, page faults, waking up, and the library, which no care in ehlock
+ * could save.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -19,11 +20,13 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +39,7 @@ enum {
 struct port {
     int listener;
     bool starttls;
+    atomic_int *waiting; /* processes, as counted by themselves */
 };
 
 static const char go_ahead[] = "220 2.0.0 Ready to start TLS\r\n";
@@ -44,7 +48,8 @@ static gnutls_certificate_credentials_t creds;
 static gnutls_priority_t priorities;
 static gnutls_datum_t ticket_key;
 static int backend_port;
-static int busy[2]; /* a worker that has got a client writes the number of its port */
+static int sessions;
+static int busy[2]; /* a worker whose client leaves too few waiting writes the number of its port */
 
 _Noreturn static void die(const char *what)
 {
@@ -171,10 +176,11 @@ static void move_bytes(gnutls_session_t tls, int client, int backend)
     }
 }
 
-_Noreturn static void serve_one(const struct port *p, unsigned char number)
+static void serve_one(const struct port *p, unsigned char number)
 {
     int client = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
-    if (client == -1 || write(busy[1], &number, 1) != 1)
+    if (client == -1 ||
+        (atomic_fetch_sub(p->waiting, 1) <= SPARE && write(busy[1], &number, 1) != 1))
         exit(1);
     no_delay(client);
     int backend = reach_backend();
@@ -183,6 +189,20 @@ _Noreturn static void serve_one(const struct port *p, unsigned char number)
     gnutls_session_t tls = shake_hands(client);
     move_bytes(tls, client, backend);
     (void)gnutls_bye(tls, GNUTLS_SHUT_WR);
+    if (sessions == 1)
+        _exit(0);
+    gnutls_deinit(tls);
+    close(client);
+    close(backend);
+}
+
+_Noreturn static void serve(const struct port *p, unsigned char number)
+{
+    for (int left = sessions; left > 0; left--) {
+        if (left < sessions)
+            atomic_fetch_add(p->waiting, 1);
+        serve_one(p, number);
+    }
     _exit(0);
 }
 
@@ -190,9 +210,10 @@ _Noreturn static void serve_one(const struct port *p, unsigned char number)
 
 static void fork_worker(const struct port *ports, unsigned char number)
 {
+    atomic_fetch_add(ports[number].waiting, 1);
     pid_t pid = fork();
     if (pid == 0)
-        serve_one(&ports[number], number);
+        serve(&ports[number], number);
     if (pid == -1)
         die("fork");
 }
@@ -210,14 +231,19 @@ static void prepare_tls(const char *cert, const char *key)
 
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fputs("usage: bench-floor CERT KEY BACKEND_PORT STARTTLS_PORT TLS_PORT\n", stderr);
+    if (argc != 7 || (sessions = atoi(argv[6])) < 1) {
+        fputs("usage: bench-floor CERT KEY BACKEND_PORT STARTTLS_PORT TLS_PORT SESSIONS\n", stderr);
         return 64;
     }
     prepare_tls(argv[1], argv[2]);
     backend_port = atoi(argv[3]);
-    const struct port ports[2] = {{.listener = listen_on(atoi(argv[4])), .starttls = true},
-                                  {.listener = listen_on(atoi(argv[5]))}};
+    atomic_int *waiting =
+        mmap(NULL, 2 * sizeof *waiting, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (waiting == MAP_FAILED)
+        die("mmap");
+    const struct port ports[2] = {
+        {.listener = listen_on(atoi(argv[4])), .starttls = true, .waiting = &waiting[0]},
+        {.listener = listen_on(atoi(argv[5])), .waiting = &waiting[1]}};
     if (pipe(busy) != 0)
         die("pipe");
     signal(SIGCHLD, SIG_IGN); /* nobody is waited for */
