@@ -20,9 +20,10 @@
 #include "certs/remotekey.h"
 
 enum {
-    BURST = 16,    /* requests of one service before the others are looked at */
-    ASKERS = 1024, /* processes whose requests are counted at a time */
-    PROBES = 8,    /* places of the table that one of them may have */
+    BURST = 16,       /* requests of one service before the others are looked at */
+    PARTING_MS = 200, /* the master's end, should it be that, is heard of within */
+    ASKERS = 1024,    /* processes whose requests are counted at a time */
+    PROBES = 8,       /* places of the table that one of them may have */
 };
 
 struct keeper_key {
@@ -424,8 +425,14 @@ static bool take_ancillary(struct msghdr *msg, struct asked *a)
     return n_fds == 1 && !(msg->msg_flags & (MSG_TRUNC | MSG_CTRUNC));
 }
 
-/* Takes one request. False: none was there (another keeper had it), or it is malformed, which
- * `why` tells. The answer descriptor is the caller's to close. */
+/* The end of the file; an empty request is somebody's. */
+static bool is_end(const struct asked *a)
+{
+    return a->len == 0 && a->pid == 0;
+}
+
+/* Takes one request. False: none was there (another keeper had it, or there will be none), or it is
+ * malformed, which `why` tells. The answer descriptor is the caller's to close. */
 static bool take_request(int fd, struct asked *a, const char **why)
 {
     union {
@@ -443,7 +450,10 @@ static bool take_request(int fd, struct asked *a, const char **why)
     a->len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (a->len < 0)
         return false;
-    if (!take_ancillary(&msg, a))
+    bool whole = take_ancillary(&msg, a);
+    if (is_end(a))
+        return false;
+    if (!whole)
         *why = "a request of the wrong size or without one descriptor";
     else if ((size_t)a->len < sizeof a->message.header ||
              a->message.header.len != (size_t)a->len - sizeof a->message.header)
@@ -495,22 +505,42 @@ static void answer(struct keeper *k, const struct keeper_group *g, const struct 
     gnutls_free(signature.data);
 }
 
-/* False when no request was there. */
-static bool serve_one(struct keeper *k, const struct keeper_group *g, keeper_refused *refused,
-                      void *ctx)
+enum served { SERVED_ONE, SERVED_NONE, SERVED_ALL };
+
+static enum served serve_one(struct keeper *k, const struct keeper_group *g,
+                             const struct keeper_alarm *alarm)
 {
     struct asked a;
     const char *why;
     if (take_request(g->request_fd, &a, &why))
         answer(k, g, &a, &why);
     if (why != NULL)
-        refused(ctx, a.pid, why);
+        alarm->refused(alarm->ctx, a.pid, why);
     if (a.answer_fd >= 0)
         close(a.answer_fd);
-    return a.len >= 0;
+    return a.len < 0 ? SERVED_NONE : is_end(&a) ? SERVED_ALL : SERVED_ONE;
 }
 
-void keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx)
+/* Nobody can ask any more: we are to end, or a worker has shut the socket for all. */
+static void leave_service(struct pollfd *door, int stop_fd, const struct keeper_alarm *alarm)
+{
+    struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+    door->fd = -1;
+    if (poll(&stop, 1, PARTING_MS) == 0)
+        alarm->shut_out(alarm->ctx);
+}
+
+static void serve_group(struct keeper *k, size_t number, struct pollfd *door, int stop_fd,
+                        const struct keeper_alarm *alarm)
+{
+    enum served served = SERVED_ONE;
+    for (int i = 0; i < BURST && served == SERVED_ONE && (door->revents & POLLIN); i++)
+        served = serve_one(k, &k->groups[number], alarm);
+    if (served == SERVED_ALL || (door->revents != 0 && !(door->revents & POLLIN)))
+        leave_service(door, stop_fd, alarm);
+}
+
+void keeper_serve(struct keeper *k, int stop_fd, const struct keeper_alarm *alarm)
 {
     struct pollfd *fds = calloc(k->n_groups + 1, sizeof *fds);
     if (fds == NULL)
@@ -526,13 +556,9 @@ void keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *
         }
         if (fds[0].revents != 0)
             break;
-        for (size_t g = 0; g < k->n_groups; g++) {
-            if (fds[g + 1].revents & POLLHUP) /* nobody is left who could ask: we are to end */
-                fds[g + 1].fd = -1;
-            for (int i = 0; i < BURST && fds[g + 1].revents == POLLIN; i++)
-                if (!serve_one(k, &k->groups[g], refused, ctx))
-                    break;
-        }
+        for (size_t g = 0; g < k->n_groups; g++)
+            if (fds[g + 1].fd >= 0)
+                serve_group(k, g, &fds[g + 1], stop_fd, alarm);
     }
     free(fds);
 }

@@ -54,8 +54,15 @@ struct keeper;
  * a REPORT_ERROR. Needs the rights to read the files; keeper_serve needs none. */
 struct keeper *keeper_load(const struct key_group *groups, size_t n_groups, int report_fd);
 
-/* Somebody has asked for what nobody may ask for: why, and who (0: the kernel did not say). */
-typedef void keeper_refused(void *ctx, pid_t asker, const char *sentence);
+/* What the master must know of. */
+struct keeper_alarm {
+    /* Somebody has asked for what nobody may ask for: why, and who (0: the kernel did not say). */
+    void (*refused)(void *ctx, pid_t asker, const char *sentence);
+    /* A worker has shut the socket that all those of its service ask on: who, nobody can say. That
+     * service has no keeper any more; this is called once for each. */
+    void (*shut_out)(void *ctx);
+    void *ctx;
+};
 
 /* Answers requests until `stop_fd` reads end of file (its writer, the master, is gone). Signed are
  * a hash of the right length under an algorithm of TLS 1.2 or 1.3, and, where the text itself is
@@ -63,7 +70,7 @@ typedef void keeper_refused(void *ctx, pid_t asker, const char *sentence);
  * than a worker has sessions, is not answered, and `refused` is called, which is to end the asker.
  * Bugs: nobody can see what a hash is the hash of, so a worker that has been taken over can have
  * as many hashes signed as it may have sessions; it cannot have the key. */
-void keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx);
+void keeper_serve(struct keeper *k, int stop_fd, const struct keeper_alarm *alarm);
 
 void keeper_destroy(struct keeper *k);
 

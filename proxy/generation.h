@@ -23,7 +23,7 @@ struct common {
     int notify_fd;             /* eventfd of all workers */
     int cancel_fd;             /* eventfd; once it is readable all sessions end */
     struct activation *handed; /* sockets that we were started with; borrowed */
-    int accuse_fd;             /* keepers write the pid_t of a worker there that has gone astray */
+    int accuse_fd;             /* see struct keyset_plan */
     bool background;
     bool single;               /* one session is all, and the end of its process the stop */
     struct tls_memory *memory; /* borrowed; NULL: none */

@@ -20,6 +20,7 @@
 #include "certs/remotekey.h"
 #include "certs/trust.h"
 #include "protocols/memory.h"
+#include "proxy/backend.h"
 #include "proxy/child.h"
 #include "proxy/clientcert.h"
 #include "proxy/log.h"
@@ -140,13 +141,25 @@ bool keyset_is_stale(struct keyset *k)
 
 /* ---- the keeper's process ---- */
 
+static void tell_master(const struct keyset *k, pid_t pid)
+{
+    if (pid > 0 && write(k->plan.accuse_fd, &pid, sizeof pid) < 0)
+        log_error_errno("keeper: the master cannot be told");
+}
+
 /* The master ends the asker: we have no right to. */
 static void accuse(void *ctx, pid_t asker, const char *sentence)
 {
     const struct keyset *k = ctx;
     log_error("keeper: process %d was refused %s: it has gone astray", (int)asker, sentence);
-    if (asker > 0 && write(k->plan.accuse_fd, &asker, sizeof asker) < 0)
-        log_error_errno("keeper: the master cannot be told");
+    tell_master(k, asker);
+}
+
+/* Sooner or later every keeper does so: it tells its own number. */
+static void report_shut_door(void *ctx)
+{
+    log_error("keeper: a worker has gone astray and has shut the way to the keys of its service");
+    tell_master(ctx, getpid());
 }
 
 static void enter_jail(const struct keyset *k, const struct key_group *groups, int report_fd)
@@ -187,7 +200,9 @@ _Noreturn static void keeper_main(const struct keyset *k, const struct key_group
     if (read(report_fd, &go, 1) != 1) /* the master did not like what we have loaded */
         _exit(0);
     close(report_fd);
-    keeper_serve(keeper, k->stop_fds[0], accuse, (void *)k);
+    const struct keeper_alarm alarm = {
+        .refused = accuse, .shut_out = report_shut_door, .ctx = (void *)k};
+    keeper_serve(keeper, k->stop_fds[0], &alarm);
     keeper_destroy(keeper);
     _exit(0);
 }
@@ -200,10 +215,12 @@ static void discard_newest(struct keyset *k)
     waitpid(pid, NULL, 0);
 }
 
-/* A handshake takes one signature, or two when a keeper died over the first; see the window. */
+/* A handshake takes one signature, or two when a keeper died over the first; see the window. A
+ * client's session may go from one server to the next. */
 static unsigned most_requests(const struct service *s)
 {
-    return 2 * (unsigned)s->connections_per_worker + 4;
+    unsigned handshakes = s->client ? BACKENDS_MAX : 1;
+    return 2 * handshakes * (unsigned)s->connections_per_worker + 4;
 }
 
 /* A keeper that has been forked and has not yet reported. */
@@ -467,6 +484,12 @@ bool keyset_bury(struct keyset *k, pid_t pid)
         return true;
     }
     return false;
+}
+
+void keyset_hear_shut_door(struct keyset *k, pid_t pid)
+{
+    for (size_t i = 0; i < k->n_keepers; i++)
+        k->door_is_shut = k->door_is_shut || k->keepers[i] == pid;
 }
 
 bool keyset_is_asked(const struct keyset *k)

@@ -42,7 +42,8 @@ struct keyset_plan {
     const struct walls *walls; /* around a keeper */
     const struct ticket_key *ticket_key;
     bool background; /* keepers leave the terminal */
-    int accuse_fd;   /* keepers write the pid_t of a worker there that has gone astray */
+    int accuse_fd; /* keepers write the pid_t of a worker there that has gone astray, or their own:
+                      one that nobody knows has shut a socket to them */
 };
 
 struct loading;
@@ -61,6 +62,7 @@ struct keyset {
     int64_t not_before;      /* for the master: when one more keeper may be tried */
     unsigned most_keepers;   /* the option, or as many as there are processors */
     unsigned pressure;       /* how often requests were seen waiting; see keyset_feel_pressure */
+    bool door_is_shut;       /* no keeper can be asked for a service; see keyset_hear_shut_door */
     struct keyset *next;     /* for the master's list of those that are being given up */
 };
 
@@ -83,6 +85,10 @@ bool keyset_add_keeper(struct keyset *k, char *error, size_t error_size);
 
 /* True when `pid` was a keeper of this set; it is then no longer. */
 bool keyset_bury(struct keyset *k, pid_t pid);
+
+/* Process `pid` says that a worker has shut the way to it; for others than keepers of this set that
+ * means nothing. Keepers of the same sockets would be shut out, too: the set is to be replaced. */
+void keyset_hear_shut_door(struct keyset *k, pid_t pid);
 
 /* True while somebody waits for a signature. */
 bool keyset_is_asked(const struct keyset *k);

@@ -270,6 +270,7 @@ int main(int argc, char **argv)
     char error[256];
 
     title_init(argc, argv);
+    signal(SIGCHLD, SIG_DFL); /* whoever starts us may ignore it, and we would hear of no death */
     if (argc > 1 && strcmp(argv[1], "probe") == 0)
         return probe_run(argc - 1, argv + 1);
     bool understood = parse(argc, argv, &a);

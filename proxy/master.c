@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -154,8 +155,8 @@ static bool wait_for_workers(struct master *m, int64_t deadline)
 
 static void end_sessions(const struct master *m)
 {
-    const uint64_t one = 1;
-    if (write(m->common.cancel_fd, &one, sizeof one) < 0)
+    const struct itimerspec now_and_again = {.it_value.tv_nsec = 1, .it_interval.tv_nsec = 1000000};
+    if (timerfd_settime(m->common.cancel_fd, 0, &now_and_again, NULL) != 0)
         log_error_errno("cancelling");
 }
 
@@ -177,14 +178,16 @@ static void drain(struct master *m)
 
 /* ---- setting up and taking down ---- */
 
-/* cancel_fd is not a pipe, whose end would also tell of the master's: sessions outlive that. */
+/* cancel_fd is not a pipe, whose end would also tell of the master's: sessions outlive that. It is
+ * a timer, because workers may set none: one that has gone astray can neither cancel the sessions
+ * of all the others nor, by reading, keep them from hearing that they are. */
 static bool prepare_common(struct common *c, int *accuse_end, struct activation *handed,
                            bool background, char *error, size_t size)
 {
     int accuse[2] = {-1, -1};
     *c = (struct common){.handed = handed, .background = background};
     c->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    c->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    c->cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     bool ok = c->notify_fd >= 0 && c->cancel_fd >= 0 && pipe2(accuse, O_CLOEXEC | O_NONBLOCK) == 0;
     c->accuse_fd = accuse[1];
     *accuse_end = accuse[0];

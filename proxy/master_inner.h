@@ -82,7 +82,8 @@ bool master_is_outdated(const struct master *m, const struct pool *p, const stru
 bool master_bury_worker(struct master *m, pid_t pid, int status);
 void master_bury_zygote(struct pool *p, pid_t pid, int status);
 
-/* Keepers tell of workers that have asked for what nobody may ask for: those are ended. */
+/* Keepers tell of workers that have asked for what nobody may ask for: those are ended. And of
+ * workers that have shut the way to the keys: there will be another. */
 void master_hear_accusations(struct master *m);
 
 /* Whether any worker is of that generation (NULL: of any), and has those keys (NULL: whichever). */

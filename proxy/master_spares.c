@@ -207,6 +207,13 @@ void master_end_outdated_zygotes(const struct master *m)
 
 /* ---- spare workers ---- */
 
+/* Whoever is killed between two instructions of stats.c is taken off a count it was not yet on. */
+static unsigned count_idle(const struct pool *p)
+{
+    unsigned idle = atomic_load(&p->stats->idle);
+    return idle <= p->n_slots ? idle : 0;
+}
+
 /* Several forks in a row disturb one session in a few, instead of each one a little: nothing is
  * done while more than half of the spare workers are there, unless there is nothing else to do.
  * Clients can take workers as fast as they are forked: the dead and the signals must have their
@@ -214,10 +221,10 @@ void master_end_outdated_zygotes(const struct master *m)
 static void keep_spares(struct master *m, struct pool *p, bool calm)
 {
     unsigned spare = (unsigned)p->service->spare_workers, idle, more = 1;
-    if (!calm && atomic_load(&p->stats->idle) > spare / 2)
+    if (!calm && count_idle(p) > spare / 2)
         return;
     for (unsigned n = 0; n < spare && more > 0; n += more) {
-        if ((idle = atomic_load(&p->stats->idle)) >= spare || wire_now() < p->not_before)
+        if ((idle = count_idle(p)) >= spare || wire_now() < p->not_before)
             return;
         more = zygote_is_wanted(p) ? order_workers(m, p, spare - idle) : fork_worker(m, p);
     }

@@ -100,8 +100,20 @@ static void replace_keeper(struct master *m)
         log_notice("there is a keeper again");
         return;
     }
-    log_error("no keeper, so no new TLS sessions: %s", error);
     set_keys_ready(m, false);
+    log_error("no keeper, so no new TLS sessions: %s", error);
+}
+
+/* Certificates and all: workers have the way as a descriptor. */
+static void open_another_way(struct master *m)
+{
+    char error[1024];
+    if (!may_try_again(m->current->keys))
+        return;
+    if (renew_keys(m, error, sizeof error))
+        log_notice("there is another way to the keys");
+    else
+        log_error("there is no other way to the keys: %s", error);
 }
 
 void master_look_after_keepers(struct master *m)
@@ -109,6 +121,8 @@ void master_look_after_keepers(struct master *m)
     char error[1024];
     if (m->current->keys->n_keepers == 0)
         replace_keeper(m);
+    else if (m->current->keys->door_is_shut)
+        open_another_way(m);
     else if (keyset_feel_pressure(m->current->keys) &&
              !add_keeper(m->current->keys, error, sizeof error))
         log_warn("one keeper more was wanted: %s", error);

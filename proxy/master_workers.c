@@ -152,15 +152,17 @@ void master_reap(struct master *m)
         m->n_children--;
 }
 
-/* A keeper tells of a worker that asked for what nobody may ask for. */
+/* A keeper tells of a worker that asked for what nobody may ask for, or of itself. */
 void master_hear_accusations(struct master *m)
 {
     char peer[STATS_PEER];
     pid_t pid;
     while (read(m->accuse_end, &pid, sizeof pid) == sizeof pid) {
         const struct child *c = find_child(m, pid);
-        if (c == NULL)
+        if (c == NULL) {
+            keyset_hear_shut_door(m->current->keys, pid);
             continue;
+        }
         log_error("service=%s client=%s worker %d has gone astray and is ended",
                   c->pool->service->name, stats_peer(c->pool->stats, c->slot, peer), (int)pid);
         kill(pid, SIGKILL);

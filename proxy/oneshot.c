@@ -371,7 +371,6 @@ int oneshot_run(const char *file, const char *service)
     int status = take_connection(&from, &own_stderr, error, sizeof error);
     open_log(NULL, own_stderr);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL); /* whoever ignores it cannot wait for its children, as we do */
     if (file == NULL) {
         log_error("usage: ehlock --inetd FILE [SERVICE]");
         return EX_USAGE;

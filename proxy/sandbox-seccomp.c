@@ -43,9 +43,8 @@ enum { BINARY_TREE = 2 }; /* seccomp_attr_set(3) */
 static const int common[] = {
     SCMP_SYS(read),         SCMP_SYS(readv),          SCMP_SYS(write),
     SCMP_SYS(writev),       SCMP_SYS(recvfrom),       SCMP_SYS(recvmsg),
-    SCMP_SYS(sendto),       SCMP_SYS(sendmsg),        SCMP_SYS(close),
-    SCMP_SYS(poll),         SCMP_SYS(ppoll),          SCMP_SYS(epoll_wait),
-    SCMP_SYS(epoll_pwait),  SCMP_SYS(shutdown),       SCMP_SYS(munmap),
+    SCMP_SYS(close),        SCMP_SYS(poll),           SCMP_SYS(ppoll),
+    SCMP_SYS(epoll_wait),   SCMP_SYS(epoll_pwait),    SCMP_SYS(munmap),
     SCMP_SYS(mremap),       SCMP_SYS(madvise),        SCMP_SYS(brk),
     SCMP_SYS(futex),        SCMP_SYS(getrandom),      SCMP_SYS(clock_gettime),
     SCMP_SYS(gettimeofday), SCMP_SYS(time),           SCMP_SYS(clock_nanosleep),
@@ -66,6 +65,9 @@ static const int parents_too[] = {SCMP_SYS(set_robust_list), SCMP_SYS(wait4), SC
 
 /* What libunbound and its event loop do for each question. */
 static const int resolvers_too[] = {
+    SCMP_SYS(sendto),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(shutdown),
     SCMP_SYS(connect),
     SCMP_SYS(bind),
     SCMP_SYS(getsockopt),
@@ -108,12 +110,30 @@ static bool add_memory(scmp_filter_ctx ctx)
            seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, not_executable) == 0;
 }
 
-static bool add_stream_socket(scmp_filter_ctx ctx, int family)
+/* `call` is socket(2) or socketpair(2). */
+static bool add_socket(scmp_filter_ctx ctx, int call, int family, int type, bool any_protocol)
 {
     const scmp_datum_t kind = ~(scmp_datum_t)(SOCK_CLOEXEC | SOCK_NONBLOCK);
-    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                            argument(0, SCMP_CMP_EQ, (scmp_datum_t)family, 0),
-                            argument(1, SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, SOCK_STREAM)) == 0;
+    const struct scmp_arg_cmp rules[] = {
+        argument(0, SCMP_CMP_EQ, (scmp_datum_t)family, 0),
+        argument(1, SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, (scmp_datum_t)type),
+        argument(2, SCMP_CMP_EQ, 0, 0)};
+    return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, any_protocol ? 2 : 3, rules) == 0;
+}
+
+/* By TCP, which is what Landlock knows the ports of: those of MPTCP, SMC and SCTP it does not. */
+static bool add_stream_socket(scmp_filter_ctx ctx, int family)
+{
+    return add_socket(ctx, SCMP_SYS(socket), family, SOCK_STREAM, false);
+}
+
+/* To whom there is a connection; to others MSG_FASTOPEN would make one, past Landlock. */
+static bool add_sending(scmp_filter_ctx ctx)
+{
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1,
+                            argument(3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0)) == 0 &&
+           seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1,
+                            argument(2, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0)) == 0;
 }
 
 static bool add_option(scmp_filter_ctx ctx, int level, int name)
@@ -129,34 +149,23 @@ static bool add_fcntl(scmp_filter_ctx ctx, int command)
                             argument(1, SCMP_CMP_EQ, (scmp_datum_t)command, 0)) == 0;
 }
 
-static bool add_datagram_socket(scmp_filter_ctx ctx, int family)
-{
-    const scmp_datum_t kind = ~(scmp_datum_t)(SOCK_CLOEXEC | SOCK_NONBLOCK);
-    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                            argument(0, SCMP_CMP_EQ, (scmp_datum_t)family, 0),
-                            argument(1, SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, SOCK_DGRAM)) == 0;
-}
-
 static bool add_questions(scmp_filter_ctx ctx)
 {
-    return add_all(ctx, resolvers_too, sizeof resolvers_too / sizeof *resolvers_too) &&
-           add_stream_socket(ctx, AF_INET) && add_stream_socket(ctx, AF_INET6) &&
-           add_datagram_socket(ctx, AF_INET) && add_datagram_socket(ctx, AF_INET6);
+    static const int families[] = {AF_INET, AF_INET6}, types[] = {SOCK_STREAM, SOCK_DGRAM};
+    bool ok = add_all(ctx, resolvers_too, sizeof resolvers_too / sizeof *resolvers_too);
+    for (size_t i = 0; i < 4; i++)
+        ok = ok && add_socket(ctx, SCMP_SYS(socket), families[i / 2], types[i % 2], true);
+    return ok;
 }
 
 /* A fork, and nothing that clone(2) can do beside; the child's own part of the descent. A child of
  * the child there cannot be: RLIMIT_NPROC. */
 static bool add_forking(scmp_filter_ctx ctx)
 {
-#ifdef __s390__
-    const unsigned flags = 1;
-#else
-    const unsigned flags = 0;
-#endif
     const scmp_datum_t ids = CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
     return add_all(ctx, parents_too, sizeof parents_too / sizeof *parents_too) &&
            seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                            argument(flags, SCMP_CMP_MASKED_EQ, ~ids, SIGCHLD)) == 0 &&
+                            argument(0, SCMP_CMP_MASKED_EQ, ~ids, SIGCHLD)) == 0 &&
            seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
                             argument(0, SCMP_CMP_EQ, PR_SET_PDEATHSIG, 0)) == 0 &&
            seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
@@ -164,11 +173,14 @@ static bool add_forking(scmp_filter_ctx ctx)
                             argument(1, SCMP_CMP_EQ, RLIMIT_NPROC, 0)) == 0;
 }
 
-/* A worker asks the keeper over socket pairs and reaches its backends, no others. */
+/* A worker asks the keeper over socket pairs and reaches its backends, no others. It ends what it
+ * sends, never what a socket that others have, too, receives. */
 static bool add_sockets(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
 {
-    if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-                         argument(0, SCMP_CMP_EQ, AF_UNIX, 0)) != 0 ||
+    if (!add_socket(ctx, SCMP_SYS(socketpair), AF_UNIX, SOCK_SEQPACKET, false) ||
+        !add_socket(ctx, SCMP_SYS(socketpair), AF_UNIX, SOCK_STREAM, false) ||
+        seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(shutdown), 1,
+                         argument(1, SCMP_CMP_EQ, SHUT_WR, 0)) != 0 ||
         !add_fcntl(ctx, F_GETFL) || !add_fcntl(ctx, F_SETFL) ||
         !add_option(ctx, IPPROTO_TCP, TCP_NODELAY) || !add_option(ctx, SOL_SOCKET, SO_SNDTIMEO))
         return false;
@@ -185,10 +197,10 @@ static bool add_rules(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
         return false;
     switch (needs->role) {
     case SANDBOX_KEEPER:
-        return true;
+        return add_sending(ctx);
     case SANDBOX_WORKER:
         return add_all(ctx, workers_too, sizeof workers_too / sizeof *workers_too) &&
-               add_sockets(ctx, needs) && (!needs->forks || add_forking(ctx));
+               add_sending(ctx) && add_sockets(ctx, needs) && (!needs->forks || add_forking(ctx));
     case SANDBOX_RESOLVER:
         return add_questions(ctx);
     }
@@ -268,6 +280,10 @@ static const char *name_of(int number, char *text, size_t size)
         {SCMP_SYS(clone), "clone"},
         {SCMP_SYS(clone3), "clone3"},
         {SCMP_SYS(socket), "socket"},
+        {SCMP_SYS(socketpair), "socketpair"},
+        {SCMP_SYS(sendto), "sendto"},
+        {SCMP_SYS(sendmsg), "sendmsg"},
+        {SCMP_SYS(shutdown), "shutdown"},
         {SCMP_SYS(bind), "bind"},
         {SCMP_SYS(listen), "listen"},
         {SCMP_SYS(connect), "connect"},

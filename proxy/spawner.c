@@ -29,6 +29,7 @@ enum {
     STOP_KILL_MS = 2000,
     SPARE_FDS = 64,
     FDS_PER_REQUEST = 2,
+    PARTING_MS = 200, /* the master's end, should it be that, is heard of within */
 };
 
 enum phase {
@@ -173,11 +174,16 @@ static const char *find_fault(const struct spawner_service *service, const struc
     return session_facts_wrong(&a->request.facts);
 }
 
-/* The other end is closed. */
+/* The other end is closed, or says nothing any more. */
+static bool ends_within(int fd, int ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    return poll(&p, 1, ms) > 0;
+}
+
 static bool has_ended(int fd)
 {
-    struct pollfd p = {.fd = fd};
-    return poll(&p, 1, 0) > 0;
+    return ends_within(fd, 0);
 }
 
 /* False: none was there. Otherwise `fault` says what is wrong with it, or is NULL; the descriptors
@@ -278,6 +284,17 @@ static void serve_request(struct spawner *s, size_t number, struct asked *a)
     s->programs[s->n_programs++] = r;
 }
 
+/* Nobody can ask any more: we are to end, or a worker has shut the socket for all. */
+static void close_desk(struct spawner *s, size_t number)
+{
+    s->desks[number].closed = true;
+    if (s->stop_fd >= 0 && !ends_within(s->stop_fd, PARTING_MS))
+        log_error(
+            "service=%s a worker has gone astray and has shut the way to the program: none is "
+            "started until the configuration is read again",
+            s->services[number].name);
+}
+
 /* As many as are there and may be. Those above the limit wait in the socket. */
 static void serve_requests(struct spawner *s, size_t number)
 {
@@ -286,7 +303,8 @@ static void serve_requests(struct spawner *s, size_t number)
         struct asked a;
         const char *fault;
         if (!take_request(service, &a, &fault)) {
-            s->desks[number].closed = has_ended(service->request_fd);
+            if (has_ended(service->request_fd))
+                close_desk(s, number);
             return;
         }
         if (fault != NULL)

@@ -21,7 +21,7 @@ enum { MEMORY_MAX = 64 * 1024 * 1024 }; /* bytes; a session takes three, and twi
 static struct {
     volatile sig_atomic_t is_worker; /* or what will have workers, and nothing to bring to an end */
     volatile sig_atomic_t stopping;
-    struct listeners *listeners;
+    struct listeners *volatile listeners;
     int cancel_fd; /* of a single session */
     unsigned drain_seconds;
 } own;
@@ -221,6 +221,18 @@ static void serve_one(struct pool *pool, int slot, int fd, const struct address 
     stats_session_end(pool->stats, slot, last || own.stopping ? SLOT_LEAVING : SLOT_IDLE);
 }
 
+/* Before the last session: whoever takes it over shall not have other clients, too, nor a hand on
+ * the sockets that all accept from. The handler may have closed them a moment ago. */
+static void leave_the_door(const struct pool *pool)
+{
+    static struct listeners none;
+    own.listeners = &none;
+    for (size_t i = 0; i < pool->listeners.count; i++)
+        close(pool->listeners.fds[i]);
+    if (pool->listeners.epoll_fd >= 0)
+        close(pool->listeners.epoll_fd);
+}
+
 /* Out of descriptors or memory: nothing is gained by asking again at once. */
 static void rest(void)
 {
@@ -237,7 +249,8 @@ _Noreturn static void serve(struct pool *pool, int slot, int left, pid_t parent)
         struct address client;
         int fd = listeners_accept(&pool->listeners, &client);
         if (fd >= 0) {
-            left--;
+            if (--left == 0)
+                leave_the_door(pool);
             told = false;
             serve_one(pool, slot, fd, &client, left == 0);
         } else if (errno != EINTR && errno != ECONNABORTED && !own.stopping) {
@@ -252,20 +265,20 @@ _Noreturn static void serve(struct pool *pool, int slot, int left, pid_t parent)
 
 _Noreturn void worker_main(struct pool *pool, int slot, const struct jail *jail, pid_t parent)
 {
-    title_set("worker", pool->service->name);
     set_signals(&pool->listeners, true);
     int sessions = prepare_sessions(pool);
     enter_jail(pool, jail, NULL, 0, false);
+    title_set("worker", pool->service->name);
     serve(pool, slot, sessions, parent);
 }
 
 _Noreturn void worker_born(struct pool *pool, int slot, pid_t parent)
 {
     own.is_worker = 1;
-    title_set("worker", pool->service->name);
     const char *failed = jail_inherit(&pool->walls);
     if (failed != NULL)
         leave_open_jail(pool, failed);
+    title_set("worker", pool->service->name); /* who is called so has all of its walls */
     serve(pool, slot, pool->service->connections_per_worker, parent);
 }
 

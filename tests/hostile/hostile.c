@@ -35,8 +35,8 @@
 
 void __wrap_session_run(struct pool *pool, int fd, const struct address *client,
                         const char *refusal);
-void __wrap_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx);
-void __real_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx);
+void __wrap_keeper_serve(struct keeper *k, int stop_fd, const struct keeper_alarm *alarm);
+void __real_keeper_serve(struct keeper *k, int stop_fd, const struct keeper_alarm *alarm);
 
 /* Where the attack happens, and its number. */
 struct target {
@@ -80,13 +80,55 @@ static long run_shell_by_descriptor(const struct target *t)
     return syscall(SYS_execveat, 0, "", arguments, NULL, 0x1000 /* AT_EMPTY_PATH */);
 }
 
+static struct sockaddr_in loopback(long port)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
 static long connect_elsewhere(const struct target *t)
 {
-    const struct sockaddr_in to = {.sin_family = AF_INET,
-                                   .sin_port = htons((uint16_t)t->number),
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in to = loopback(t->number);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     return fd < 0 ? -1 : connect(fd, (const struct sockaddr *)&to, sizeof to);
+}
+
+/* Landlock does not take it for TCP, and the other side does. */
+static long connect_by_mptcp(const struct target *t)
+{
+    const struct sockaddr_in to = loopback(t->number);
+    int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+    return fd < 0 ? -1 : connect(fd, (const struct sockaddr *)&to, sizeof to);
+}
+
+/* Nobody asks Landlock then. */
+static long connect_by_sending(const struct target *t)
+{
+    const struct sockaddr_in to = loopback(t->number);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    return fd < 0 ? -1
+                  : sendto(fd, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (const struct sockaddr *)&to,
+                           sizeof to);
+}
+
+static long connect_by_a_message(const struct target *t)
+{
+    struct sockaddr_in to = loopback(t->number);
+    char byte = 'x';
+    struct iovec x = {&byte, 1};
+    const struct msghdr msg = {
+        .msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &x, .msg_iovlen = 1};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    return fd < 0 ? -1 : sendmsg(fd, &msg, MSG_FASTOPEN | MSG_NOSIGNAL);
+}
+
+/* From one of these, messages can be sent to whoever has a name. */
+static long datagram_pair(const struct target *t)
+{
+    int pair[2];
+    (void)t;
+    return socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
 }
 
 static long listen_somewhere(const struct target *t)
@@ -460,6 +502,38 @@ static long spoil_counters(const struct target *t)
     return 0;
 }
 
+/* ---- attacks on the others, by what all of them have ---- */
+
+static long cancel_everybody(const struct target *t)
+{
+    const uint64_t one = 1;
+    return t->pool == NULL ? -1 : write(t->pool->cancel_fd, &one, sizeof one);
+}
+
+static long shut_the_listener(const struct target *t)
+{
+    return t->pool == NULL ? -1 : shutdown(t->pool->listeners.fds[0], (int)t->number);
+}
+
+static long take_anothers_client(const struct target *t)
+{
+    struct pollfd p = {.fd = t->pool != NULL ? t->pool->listeners.fds[0] : -1, .events = POLLIN};
+    int ready = poll(&p, 1, 0); /* it blocks */
+    errno = EAGAIN;
+    return ready == 1 ? accept4(p.fd, NULL, NULL, SOCK_NONBLOCK) : -1;
+}
+
+static long shut_the_way_to_the_keys(const struct target *t)
+{
+    (void)t;
+    return shutdown(t->request_fd, SHUT_WR);
+}
+
+static long shut_the_way_to_programs(const struct target *t)
+{
+    return shutdown(t->spawn_fd, SHUT_WR);
+}
+
 static const struct attack {
     const char *name;
     long (*run)(const struct target *t);
@@ -470,6 +544,15 @@ static const struct attack {
     {"run-program", run_program},
     {"run-by-descriptor", run_shell_by_descriptor},
     {"connect", connect_elsewhere},
+    {"connect-by-mptcp", connect_by_mptcp},
+    {"connect-by-sending", connect_by_sending},
+    {"connect-by-a-message", connect_by_a_message},
+    {"datagram-pair", datagram_pair},
+    {"cancel-everybody", cancel_everybody},
+    {"shut-listener", shut_the_listener},
+    {"take-client", take_anothers_client},
+    {"shut-keys", shut_the_way_to_the_keys},
+    {"shut-programs", shut_the_way_to_programs},
     {"listen", listen_somewhere},
     {"other-socket", other_socket},
     {"kill", kill_process},
@@ -545,7 +628,7 @@ void __wrap_session_run(struct pool *pool, int fd, const struct address *client,
 
 /* ---- in front of the keeper's work ---- */
 
-void __wrap_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused, void *ctx)
+void __wrap_keeper_serve(struct keeper *k, int stop_fd, const struct keeper_alarm *alarm)
 {
     const char *name = getenv("HOSTILE_KEEPER");
     const struct attack *a = name != NULL ? find(name) : NULL;
@@ -555,5 +638,5 @@ void __wrap_keeper_serve(struct keeper *k, int stop_fd, keeper_refused *refused,
         if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
             _exit(1);
     }
-    __real_keeper_serve(k, stop_fd, refused, ctx);
+    __real_keeper_serve(k, stop_fd, alarm);
 }

@@ -149,7 +149,7 @@ class Ehlock:
         self._reader.start()
         if wait:
             wait_until(lambda: self._says("ready") or self.process.poll() is not None,
-                       "the program says ready\n" + self.log)
+                       "the program says ready\n" + self.log, 3 * DEADLINE)
             assert self._says("ready"), f"ended at start ({self.process.returncode}):\n{self.log}"
         return self
 
@@ -293,10 +293,17 @@ class Ehlock:
         return self._titled("resolver")
 
     def zygotes(self, service=""):
-        return self._titled(f"zygote {service}".strip())
+        """Not their children, which have that title, too, until they are in their jail."""
+        titled, everything = self._titled(f"zygote {service}".strip()), processes()
+        return [pid for pid in titled if pid in everything and everything[pid][0] not in titled]
 
     def workers(self, service=""):
         return self._titled(f"worker {service}".strip())
+
+    def wait_workers(self, number, service=""):
+        """Exactly that many, each of them with its walls; gives them."""
+        return wait_until(lambda: (lambda w: w if len(w) == number else None)(self.workers(service)),
+                          f"{number} workers\n{self.log}")
 
     def zombies(self):
         """Those that have ended and that nobody has asked for yet."""

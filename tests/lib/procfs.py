@@ -45,16 +45,21 @@ def cpu_seconds(pids):
     return total / TICKS
 
 
-def descriptors(pid):
-    """What each descriptor is, without numbers: a sorted list."""
-    names = []
+def names(pid):
+    """What each open descriptor is, as the kernel calls it; what is just being closed is left out."""
+    found = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
-            name = os.readlink(f"/proc/{pid}/fd/{fd}").partition("[")[0]
-            names.append("deleted" if name.endswith(" (deleted)") else name)
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
         except OSError:
             pass
-    return sorted(names)
+    return found
+
+
+def descriptors(pid):
+    """What each descriptor is, without numbers: a sorted list."""
+    return sorted("deleted" if name.endswith(" (deleted)") else name.partition("[")[0]
+                  for name in names(pid))
 
 
 def status_number(pid, name):

@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
 import audit
 import ehlock
 import net
+import procfs
 import pytest
 from backend import ScriptedBackend
 from ehlock import Ehlock
@@ -31,10 +33,13 @@ FORBIDDEN = {
     "lift-another-limit": "prlimit64", "become-root": "setuid", "leave-root-directory": "chroot",
     "executable-memory": "mmap", "make-executable": "mprotect", "allow-tracing": "prctl",
     "catch-the-catcher": "rt_sigaction", "other-socket": "socket", "listen": "bind",
+    "connect-by-mptcp": "socket", "connect-by-sending": "sendto",
+    "connect-by-a-message": "sendmsg", "datagram-pair": "socketpair",
 }
 # What a keeper cannot do either, though workers can, or have been forbidden in another way.
 KEEPERS_TOO = {**FORBIDDEN, "connect": "socket", "listen": "socket", "fork-bomb": "clone",
-               "raise-limit-and-fork": "prlimit64"}
+               "connect-by-sending": "socket", "connect-by-a-message": "socket",
+               "raise-limit-and-fork": "prlimit64", "shut-keys": "shutdown"}
 
 NONSENSE = {
     "ask-nonsense": "a request that is not a signature",
@@ -140,6 +145,39 @@ def test_worker_with_a_proxy_reaches_that_and_no_backend(hostile, backend):
         assert attack(proxy, "connect", way.getsockname()[1]) == "succeeded"
 
 
+def test_worker_cannot_cancel_the_sessions_of_others(hostile):
+    proxy = hostile()
+    assert attack(proxy, "cancel-everybody") == "EINVAL"
+
+
+@pytest.mark.parametrize("how", ["SHUT_RD", "SHUT_RDWR"])
+def test_worker_cannot_end_what_it_does_not_send(hostile, how):
+    proxy = hostile()
+    assert attack(proxy, "shut-listener", getattr(socket, how)) == ""
+    proxy.wait_log(r"process \d+ tried shutdown, which is forbidden")
+    assert attack(proxy, "ask-once") == "succeeded"
+
+
+def test_worker_in_its_last_session_has_no_listener(hostile):
+    """Those with more than one to come do, and the listener stands what they may do to it."""
+    assert attack(hostile(), "take-client") == "EBADF"
+    proxy = hostile(connectionsPerWorker=2)
+    assert attack(proxy, "take-client") == "EAGAIN"
+    assert attack(proxy, "shut-listener", socket.SHUT_WR) in ("succeeded", "EBADF", "ENOTCONN")
+    for _ in range(6):
+        assert attack(proxy, "ask-once") == "succeeded"
+
+
+def test_worker_that_shuts_the_way_to_the_keys_shuts_it_for_a_moment(hostile, backend, pki):
+    proxy = hostile()
+    assert attack(proxy, "shut-keys") == "succeeded"
+    proxy.wait_log("keeper: a worker has gone astray and has shut the way to the keys")
+    proxy.wait_log("there is another way to the keys")
+    wait_until(lambda: attack(proxy, "ask-once") == "succeeded", "signatures")
+    wait_until(lambda: len(proxy.keepers()) == 1, "the old keeper's end")
+    assert proxy.count_log("shut the way") == 1, proxy.log
+
+
 @pytest.mark.parametrize("byte", [0, 255])
 def test_master_survives_what_a_worker_writes_into_shared_memory(hostile, byte):
     """It may keep others from being served; a reload has counters of its own."""
@@ -200,6 +238,7 @@ def test_what_the_kernel_says_of_a_jailed_process(wrap, backend, pki, kind):
         pids = {"worker": proxy.workers, "keeper": proxy.keepers,
                 "resolver": proxy.resolvers, "zygote": proxy.zygotes}[kind]()
         assert pids
+        wait_until(lambda: all(status_of(pid)["Seccomp"] == "2" for pid in pids), "they are jailed")
         for pid in pids:
             status = status_of(pid)
             assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
@@ -217,9 +256,8 @@ def test_named_descriptors_and_no_others_are_open(wrap, backend, pki):
     with Client.secured(proxy.address, context(pki)):
         zygotes = proxy.zygotes()
         for pid in [*proxy.workers(), *proxy.keepers(), *zygotes]:
-            names = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-            strange = [n for n in names if not re.match(
-                r"socket:|pipe:|anon_inode:\[event(fd|poll)\]|/dev/null", n)
+            strange = [n for n in procfs.names(pid) if not re.match(
+                r"socket:|pipe:|anon_inode:\[(eventfd|eventpoll|timerfd)\]|/dev/null", n)
                 and not (pid in zygotes and n == "anon_inode:[landlock-ruleset]")]
             assert not strange, strange
 
@@ -304,4 +342,15 @@ def test_who_asks_the_spawner_for_nonsense_gets_no_program(tellers, name, fault)
     proxy, attack_service = tellers
     assert attack_service(1, name) == "refused"
     proxy.wait_log(f"service=out-1 a request for a program was refused, {fault} is wrong")
+    assert attack_service(1, "spawn") == "succeeded"
+
+
+def test_worker_that_shuts_the_way_to_programs_shuts_it_for_its_service(tellers):
+    proxy, attack_service = tellers
+    assert attack_service(1, "shut-programs") == "succeeded"
+    proxy.wait_log("service=out-1 a worker has gone astray and has shut the way to the program")
+    assert attack_service(1, "spawn") == "refused"
+    assert attack_service(2, "spawn") == "succeeded"
+    assert proxy.count_log("has gone astray") == 1, proxy.log
+    proxy.reload()
     assert attack_service(1, "spawn") == "succeeded"

@@ -143,9 +143,15 @@ static void ignore_refusal(void *ctx, pid_t asker, const char *sentence)
     (void)sentence;
 }
 
+static void ignore_shut_door(void *ctx)
+{
+    (void)ctx;
+}
+
 _Noreturn static void be_keeper(const struct place *p, const int requests[N_WHO], int report_fd,
                                 int stop_fd)
 {
+    const struct keeper_alarm alarm = {.refused = ignore_refusal, .shut_out = ignore_shut_door};
     static char files[N_WHO][PATH_SIZE], ocsp[PATH_SIZE];
     struct key_source sources[N_WHO];
     struct key_group groups[N_WHO];
@@ -164,7 +170,7 @@ _Noreturn static void be_keeper(const struct place *p, const int requests[N_WHO]
     struct keeper *k = keeper_load(groups, N_WHO, report_fd);
     close(report_fd);
     if (k != NULL)
-        keeper_serve(k, stop_fd, ignore_refusal, NULL);
+        keeper_serve(k, stop_fd, &alarm);
     keeper_destroy(k);
     _exit(0);
 }
