@@ -102,6 +102,8 @@ def test_sieve_connect_keeps_a_script_byte_for_byte(server, clients, wrap, pki):
     for done in (client.upload(SCRIPT), client.download()):
         assert done.returncode == 0, done.stdout
     assert client.downloaded() == SCRIPT
+    proxy.stop()
+    assert proxy.summaries()
     for summary in proxy.summaries():
         assert summary["tls"] == "TLS1.3" and summary["step"] == "passing bytes", summary
     assert PASSWORD not in proxy.log
@@ -113,6 +115,7 @@ def test_sieve_connect_refuses_a_wrong_certificate(dovecot, clients, wrap, pki, 
     ca = pki.ca if wrong == "name" else pki.other_ca
     done = SieveConnect(clients, proxy.address[1], *verifying(clients, ca)).upload(SCRIPT)
     assert done.returncode != 0, done.stdout
+    proxy.stop()
     assert not [s for s in proxy.summaries() if s["step"] == "passing bytes"]
 
 
@@ -293,6 +296,8 @@ def test_sieve_connect_without_tls_reaches_a_server_that_wants_it(secure_server,
     for done in (client.upload(SCRIPT), client.download()):
         assert done.returncode == 0, done.stdout
     assert client.downloaded() == SCRIPT
+    proxy.stop()
+    assert proxy.summaries()
     assert all(s["server_tls"] == "TLS1.3" and s["tls"] == "-" for s in proxy.summaries())
 
 

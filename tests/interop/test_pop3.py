@@ -71,6 +71,8 @@ def test_message_is_fetched_byte_for_byte(kind, way, server_kind, server_of, fet
     done = fetch(kind, way, proxy.address[1])
     assert done.ok and done.message, done.output
     assert_same(done.message, MESSAGE, kind.added)
+    proxy.stop()
+    assert proxy.summaries()
     # Some come twice, or go without a goodbye; what counts is that no login was in clear.
     for summary in proxy.summaries():
         assert summary["tls"] == "TLS1.3" or summary["step"] != "passing bytes", summary
@@ -87,6 +89,7 @@ def test_verifying_client_refuses(kind, check, server_of, fetch, wrap, pki):
                  implicitTls=way == IMPLICIT)
     done = fetch(kind, way, proxy.address[1], ca=pki.ca if check == HOSTNAME else pki.other_ca)
     assert not done.message, done.output
+    proxy.stop()
     assert not [s for s in proxy.summaries() if s["step"] == "passing bytes"]
 
 
@@ -176,6 +179,8 @@ def test_program_without_tls_fetches_from_a_server_with_it(kind, implicit, serve
         done = fetch(kind, CLEAR, proxy.address[1])
         assert done.ok and done.message, done.output
         assert_same(done.message, MESSAGE, kind.added)
+        proxy.stop()
+        assert proxy.summaries()
         assert all(s["server_tls"] == "TLS1.3" for s in proxy.summaries())
 
 

@@ -276,7 +276,7 @@ def test_backend_that_falls_silent_is_told_at_every_point(wrap, pki, secured):
     points = [point for point in POINTS if point != "dot"
               and not (secured and point in ("greeting", "EHLO"))]
     with ScriptedBackend(*[scene_for(point) for point in points]) as backend:
-        proxy = wrap(backend, TIMEOUTbusy=1, spareWorkers=8)
+        proxy = wrap(backend, TIMEOUTbusy=3, spareWorkers=8)
         clients = []
         for number, point in enumerate(points):
             clients.append(client_until(point, proxy.address, context(pki) if secured else None))
@@ -339,7 +339,7 @@ def test_unsolicited_421_is_passed_on_at_once(wrap, pki, secured):
             assert client.read_reply().raw == b"421-4.3.2 going down\r\n421 4.3.2 for good\r\n"
             assert client.read_to_end() == b""
             assert client.end == ("close_notify" if secured else "fin")
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 10
 
 
 def test_backend_that_closes_while_the_client_is_idle_is_told_at_once(wrap):
@@ -352,7 +352,7 @@ def test_backend_that_closes_while_the_client_is_idle_is_told_at_once(wrap):
             client.ehlo()
             start = time.monotonic()
             assert_farewell(client)
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 10
 
 
 def test_421_as_the_answer_to_a_command_is_passed_on_and_ends_the_session(wrap, pki):

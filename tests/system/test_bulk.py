@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import ehlock
+import net
 import pytest
 from backend import Backend, digest_of
 from net import wait_until
@@ -65,7 +66,7 @@ def test_five_hundred_sessions_at_once_all_succeed(wrap, backend, pki):
 
     def begin(name):
         try:
-            client = Client.secured(proxy.address, ctx)
+            client = Client.secured(proxy.address, ctx, timeout=3 * net.DEADLINE)
             with lock:
                 clients.append((name, client))
         except BaseException as error:

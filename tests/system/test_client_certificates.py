@@ -237,6 +237,7 @@ def test_ticket_does_not_get_round_the_question(how, backend, pki, leaves, tmp_p
             client.ehlo()
             client.quit()
             session = client.tls.session
+        proxy.summary(1)
         with Client.implicit(asks, ctx, session=session) as client:
             assert client.command("EHLO x").code == (250 if how == "same" else 554)
             client.command("QUIT")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import ehlock
 import net
+import procfs
 import pytest
 from ehlock import Ehlock, global_part, section
 from net import wait_until
@@ -335,16 +336,17 @@ def test_program_runs_as_root_only_when_that_is_written(start, program, pki):
 
 
 @needs_root
-def test_only_the_spawner_keeps_rights(start, program):
+def test_only_the_spawner_keeps_rights(start, program, pki):
     proxy = start(**program())
-    [spawner] = spawners(proxy)
-    names = {fd: os.readlink(f"/proc/{spawner}/fd/{fd}") for fd in os.listdir(f"/proc/{spawner}/fd")}
-    assert not [name for name in names.values()
-                if name.startswith("/") and name != "/dev/null"], names
+    [spawner] = wait_until(lambda: spawners(proxy), "the spawner")
     listening = {row.split()[9] for row in Path(f"/proc/{spawner}/net/tcp").read_text().splitlines()[1:]
                  if row.split()[3] == "0A"}
-    assert not [name for name in names.values()
-                if name.startswith("socket:") and name[8:-1] in listening], "listening sockets"
+    wait_until(lambda: not [name for name in procfs.names(spawner)
+                            if name.startswith("/") and name != "/dev/null"
+                            or name.startswith("socket:") and name[8:-1] in listening],
+               "neither files nor listening sockets in the spawner")
+    with Client.secured(proxy.address, context(pki)):       # the keepers are at work
+        pass
     for pid in proxy.workers() + proxy.keepers():
         status = Path(f"/proc/{pid}/status").read_text()
         assert re.search(r"CapEff:\s+0+\n", status) and re.search(r"NoNewPrivs:\s+1", status)
@@ -478,7 +480,7 @@ def test_sessions_above_the_limit_of_programs_wait_for_a_program_to_end(start, p
 
 def test_killed_spawner_costs_no_session(start, program, pki):
     proxy = start(**program())
-    [first] = spawners(proxy)
+    [first] = wait_until(lambda: spawners(proxy), "the spawner")
     with Client.secured(proxy.address, context(pki)) as survivor:
         os.kill(first, signal.SIGKILL)
         with Client.secured(proxy.address, context(pki)) as client:

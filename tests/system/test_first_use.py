@@ -9,6 +9,7 @@ import ehlock
 import net
 import pytest
 from ehlock import Ehlock, global_part, section
+from net import wait_until
 from pki import pin_of
 from smtp_client import Client
 from starters import Single
@@ -111,7 +112,7 @@ def test_first_key_is_told_and_written(place, pki):
     assert it.is_served()
     assert it.proxy.summary(2)["verified"] == "known-key"
     assert it.proxy.count_log("first-use=") == 1
-    assert len(it.text().splitlines()) == 3         # a comment, the offer, the pin
+    wait_until(lambda: len(it.text().splitlines()) == 3, "a comment, the offer, the pin")
 
 
 def test_new_certificate_of_the_same_key_is_trusted(place, successor):

@@ -103,6 +103,7 @@ def test_resumed_tls_is_in_the_v2_header_without_a_certificate(v2_backend, wrap,
     with Client.implicit(proxy.address, ctx) as client:
         client.quit()
         session = client.tls.session
+    assert proxy.summary(1)["resumed"] == "no"
     with Client.implicit(proxy.address, ctx, session=session) as client:
         client.quit()
     assert proxy.summary(2)["resumed"] == "yes"

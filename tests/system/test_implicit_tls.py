@@ -156,18 +156,18 @@ def test_auto_waits_so_long_and_no_longer_for_a_client_that_says_nothing(wrap, b
     start = time.monotonic()
     with Client(proxy.address) as client:
         waited = time.monotonic() - start
-        assert 0.55 < waited < 2
+        assert 0.55 < waited < 5
         client.quit()
 
 
 def test_auto_takes_a_tls_client_that_starts_within_the_wait(wrap, backend, pki):
-    proxy = wrap(backend, implicitTls="auto", implicitTlsWait=5000)
+    proxy = wrap(backend, implicitTls="auto", implicitTlsWait=15000)
     with Client(proxy.address, greet=False) as client:
         time.sleep(0.5)
         start = time.monotonic()
         client.handshake(context(pki))
         assert client.read_reply().code == 220
-        assert time.monotonic() - start < 3, "waited on after the first byte"
+        assert time.monotonic() - start < 10, "waited on after the first byte"
         client.quit()
 
 
@@ -179,12 +179,12 @@ def test_auto_goes_by_the_first_byte_alone(wrap, backend, pki):
 
 
 def test_auto_gives_an_early_talker_in_clear_its_greeting_first(wrap, backend):
-    proxy = wrap(backend, implicitTls="auto", implicitTlsWait=5000)
+    proxy = wrap(backend, implicitTls="auto", implicitTlsWait=15000)
     with Client(proxy.address, greet=False) as client:
         start = time.monotonic()
         client.send_line("EHLO hasty.example.org")
         assert client.read_reply().code == 220
-        assert time.monotonic() - start < 3, "waits although the client has spoken"
+        assert time.monotonic() - start < 10, "waits although the client has spoken"
         assert client.read_reply().code == 250
         client.quit()
 
@@ -194,7 +194,7 @@ def test_service_without_auto_greets_at_once(wrap, backend):
         client.quit()
     proxy = wrap(backend)
     best = 9
-    for _ in range(5):
+    for _ in range(20):
         start = time.monotonic()
         with Client(proxy.address) as client:
             best = min(best, time.monotonic() - start)

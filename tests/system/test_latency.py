@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: ISC
 """No stall anywhere: one write per turn, no Nagle, no delayed acknowledgement waited for."""
 
-import statistics
 import time
 
 import ehlock
@@ -13,13 +12,15 @@ LIMIT = 0.080 if ehlock.sanitized() else 0.020
 ROUNDS = 25
 
 
-def median(session):
+def usual(session):
+    """Seconds: what a fifth of the rounds are faster than. A stall is in every round, and what a busy
+    machine adds is not."""
     times = []
     for _ in range(ROUNDS):
         start = time.monotonic()
         session()
         times.append(time.monotonic() - start)
-    return statistics.median(times)
+    return sorted(times)[ROUNDS // 5]
 
 
 @pytest.mark.parametrize("reuse", [1, 100])
@@ -33,7 +34,7 @@ def test_lock_step_session_under_tls_takes_no_stall(wrap, backend, pki, reuse):
             client.quit()
             client.read_to_end()
 
-    assert median(session) < LIMIT
+    assert usual(session) < LIMIT
 
 
 def test_lock_step_session_in_clear_takes_no_stall(wrap, backend):
@@ -46,7 +47,7 @@ def test_lock_step_session_in_clear_takes_no_stall(wrap, backend):
             client.quit()
             client.read_to_end()
 
-    assert median(session) < LIMIT
+    assert usual(session) < LIMIT
 
 
 def test_end_of_message_in_a_packet_of_its_own_takes_no_stall(wrap, backend, pki):
@@ -59,7 +60,7 @@ def test_end_of_message_in_a_packet_of_its_own_takes_no_stall(wrap, backend, pki
             client.send(b"text\r\n")
             client.send(b".\r\n")
             assert client.read_reply().code == 250
-        assert median(transaction) < LIMIT
+        assert usual(transaction) < LIMIT
         client.quit()
 
 
@@ -71,5 +72,5 @@ def test_chunks_and_their_commands_take_no_stall(wrap, backend, pki):
             for part in (b"BDAT 3000\r\n", b"x" * 3000, b"BDAT 0 LAST\r\n"):
                 client.send(part)
             assert [client.read_reply().code for _ in range(2)] == [250, 250]
-        assert median(transaction) < LIMIT
+        assert usual(transaction) < LIMIT
         client.quit()

@@ -109,6 +109,7 @@ def test_every_session_has_exactly_one_summary_whatever_its_end(wrap, backend, p
     with Client(proxy.address) as client:
         client.quit()
     proxy.summary(len(ends) + 1)
+    proxy.stop()
     assert len(proxy.summaries()) == len(ends) + 1
 
 
@@ -180,6 +181,7 @@ def test_control_characters_of_the_client_are_escaped(wrap, backend, text):
         client.read_reply()
         client.abort()
     summary = proxy.summary()
+    proxy.stop()
     assert_clean(proxy)
     assert summary["outcome"] != "done" and len(proxy.summaries()) == 1
 
@@ -216,7 +218,7 @@ def test_nasty_server_name_is_escaped(wrap, backend, pki):
         assert hello.count(b"aaaa-bbbb") == 1
         client.send_wire(hello.replace(b"aaaa-bbbb", b'a\x1b[2J" o='))
         client._receive_wire()
-    proxy.summary()
+    proxy.stop()
     assert_clean(proxy)
     assert len(proxy.summaries()) == 1
 

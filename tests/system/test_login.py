@@ -509,7 +509,7 @@ SAYS = f"echo '{TOKEN}'"
 def test_without_a_token_the_client_comes_back(ask, teller, pki, act, why):
     teller.act(act)
     with server(pki, "XOAUTH2", token=True) as it:
-        proxy = ask(it, TIMEOUTbusy=1)
+        proxy = ask(it, TIMEOUTbusy=3)
         assert refused(proxy) == f"no token: protocolTokenProgram {why}"
         session = it.ended()
         assert b"AUTH" not in session.received and session.commands[-1] == b"QUIT"

@@ -426,7 +426,7 @@ DEFECTS = {
 def test_nothing_is_said_to_a_server_that_does_not_satisfy(fetch, pki, defect):
     make, word = DEFECTS[defect]
     with SieveServer(**make(pki)) as server:
-        proxy = fetch(server, TIMEOUTpretls=2)
+        proxy = fetch(server, TIMEOUTpretls=4)
         with SieveClient(proxy.address) as client:
             assert client.greeting.startswith(DOWN + '"proxy.example.org '), client.greeting
             assert word in client.greeting and "secret" not in client.greeting

@@ -310,7 +310,7 @@ def test_handshakes_at_the_limit_and_one_over(wrap, pki):
         with PopClient(proxy.address) as client:
             assert client.command("STLS") == "-ERR [SYS/TEMP] TLS is not available at the moment"
             client.quit()
-        assert "TLS is refused: more than maxHandshakesRate" in proxy.log
+        proxy.wait_log("TLS is refused: more than maxHandshakesRate")
 
 
 @pytest.mark.parametrize("options,tls", [({"TIMEOUTpretls": 1}, False), ({"TIMEOUTidle": 1}, True)])

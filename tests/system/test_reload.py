@@ -2,6 +2,7 @@
 """Reading the configuration and the certificates again, and stopping, under every circumstance."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -164,7 +165,7 @@ def test_client_that_waits_in_the_queue_is_served_after_the_reload(tmp_path, pki
     address = local() if kind == "tcp" else str(tmp_path / "sock")
     text = global_part() + service("smtp", pki.ecdsa, backend, address)
     with Ehlock(tmp_path, text) as proxy:
-        stopped = proxy.workers()
+        stopped = proxy.wait_workers(3)
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         wait_until(lambda: all(procfs.stat_of(pid)[0] == "T" for pid in stopped), "stopped workers")
@@ -196,7 +197,8 @@ def test_listener_stays_through_any_number_of_neighbours(tmp_path, pki, backend)
                 for _ in range(4):      # more than there are spare workers
                     deliver(one, pki)
             assert procfs.listening(address[1]) == inode
-        assert refused(neighbour) and not os.path.exists(path)
+        wait_until(lambda: refused(neighbour), "nobody listens there")
+        assert not os.path.exists(path)
         wait_until(lambda: len(proxy.workers()) == 3, "the new workers alone")
         before, start = procfs.cpu_seconds(proxy.workers()), time.monotonic()
         deliver(address, pki)
@@ -336,6 +338,7 @@ def test_changed_certificate_files_are_picked_up_and_never_a_half_pair(tmp_path,
             pair.put_key(leaf)
             pair.put_cert(leaf)
             wait_until(lambda: served(address, pki) == leaf.names, f"{leaf.names} are served")
+        proxy.stop()                        # the last summaries are there
         assert proxy.count_log("outcome=lost") == 0, proxy.log
 
 
@@ -351,8 +354,8 @@ def test_broken_certificate_file_is_told_and_the_old_one_stays(tmp_path, pki, ba
             assert f"{proxy.config}:{number}: " in [
                 line for line in proxy.lines if "the old ones stay" in line][-1]
             assert served(address, pki) == pki.ecdsa.names
-        pair.leaf.cert.unlink()
         before = proxy.count_log("the old ones stay")
+        pair.leaf.cert.unlink()
         wait_until(lambda: proxy.count_log("the old ones stay") > before, "a complaint")
         assert served(address, pki) == pki.ecdsa.names
         told = proxy.count_log("the old ones stay")
@@ -621,7 +624,8 @@ def test_of_many_that_are_started_at_once_one_is_left(tmp_path, pki, backend):
     assert int(pid_file.read_text()) == winner.pid
     for loser in proxies:
         if loser is not winner:
-            assert loser.process.returncode == 71 and str(pid_file) in loser.log, loser.log
+            loser.wait_log(re.escape(str(pid_file)))
+            assert loser.process.returncode == 71, loser.log
             loser.process = None
     winner.stop()
     assert not pid_file.exists()
