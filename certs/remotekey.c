@@ -33,7 +33,8 @@ static void rest(void)
 }
 
 /* The kernel counts descriptors on their way per user and lets no more pass at a time than a
- * process of that user may have open; ETOOMANYREFS is then a matter of waiting. */
+ * process of that user may have open; ETOOMANYREFS is then a matter of waiting. So is EAGAIN, if
+ * one that has gone astray has made the socket so that it does not block. */
 static int send_request(int request_fd, int answer_fd, const struct keeper_request *request,
                         const gnutls_datum_t *data)
 {
@@ -53,7 +54,7 @@ static int send_request(int request_fd, int answer_fd, const struct keeper_reque
     for (int i = 0; i < SEND_TRIES; i++) {
         if (sendmsg(request_fd, &msg, MSG_NOSIGNAL) >= 0)
             return 0;
-        if (errno == ETOOMANYREFS)
+        if (errno == ETOOMANYREFS || errno == EAGAIN)
             rest();
         else if (errno != EINTR)
             return -1;

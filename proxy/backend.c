@@ -135,7 +135,7 @@ static int open_socket(void *ctx, int family)
     bool same_kind = c->source.len > 0 && c->source.sa.ss_family == family;
     int fd = -1;
     if (c->as == NULL)
-        fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     else if (same_kind)
         fd = transparent_take(c->as->sockets, family);
     else

@@ -60,7 +60,6 @@ static int begin_connecting(int fd, const struct address *to)
 {
     const int on = 1;
     if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
-        fcntl(fd, F_SETFL, O_NONBLOCK) != 0 ||
         connect(fd, (const struct sockaddr *)&to->sa, to->len) != 0)
         return errno;
     return 0;

@@ -143,7 +143,7 @@ bool keyset_is_stale(struct keyset *k)
 
 static void tell_master(const struct keyset *k, pid_t pid)
 {
-    if (pid > 0 && write(k->plan.accuse_fd, &pid, sizeof pid) < 0)
+    if (pid != 0 && write(k->plan.accuse_fd, &pid, sizeof pid) < 0)
         log_error_errno("keeper: the master cannot be told");
 }
 
@@ -151,21 +151,23 @@ static void tell_master(const struct keyset *k, pid_t pid)
 static void accuse(void *ctx, pid_t asker, const char *sentence)
 {
     const struct keyset *k = ctx;
-    log_error("keeper: process %d was refused %s: it has gone astray", (int)asker, sentence);
     tell_master(k, asker);
+    log_error("keeper: process %d was refused %s: it has gone astray", (int)asker, sentence);
 }
 
-/* Sooner or later every keeper does so: it tells its own number. */
+/* Sooner or later every keeper does so. What it tells is its own number, and negative: workers can
+ * have a keeper accuse another, by sending its answer where the requests go. */
 static void report_shut_door(void *ctx)
 {
+    tell_master(ctx, -getpid());
     log_error("keeper: a worker has gone astray and has shut the way to the keys of its service");
-    tell_master(ctx, getpid());
 }
 
 static void enter_jail(const struct keyset *k, const struct key_group *groups, int report_fd)
 {
     int *keep = memory_alloc((k->n_services + 6) * sizeof *keep);
     size_t n = 0;
+    log_part();
     for (size_t i = 0; i < k->n_services; i++)
         keep[n++] = groups[i].request_fd;
     keep[n++] = k->stop_fds[0];

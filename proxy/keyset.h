@@ -42,8 +42,8 @@ struct keyset_plan {
     const struct walls *walls; /* around a keeper */
     const struct ticket_key *ticket_key;
     bool background; /* keepers leave the terminal */
-    int accuse_fd; /* keepers write the pid_t of a worker there that has gone astray, or their own:
-                      one that nobody knows has shut a socket to them */
+    int accuse_fd;   /* keepers write the pid_t of a worker there that has gone astray, or their own
+                        with a minus: one that nobody knows has shut a socket to them */
 };
 
 struct loading;

@@ -122,6 +122,15 @@ bool log_follow_syslog(void)
     return true;
 }
 
+void log_part(void)
+{
+    int fd = syslog_fd >= 0 ? open_syslog() : -1;
+    if (fd < 0)
+        return;
+    close(syslog_fd);
+    syslog_fd = fd;
+}
+
 void log_leave_stderr(void)
 {
     settings.to_stderr = false;
@@ -226,7 +235,7 @@ static void send_syslog(int level, const char *text)
     char line[LINE_SIZE + 128];
     int n = snprintf(line, sizeof line, "<%d>%.40s[%d]: %s", settings.facility | level,
                      settings.ident, (int)getpid(), text);
-    if (n > 0 && send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL) < 0)
+    if (n > 0 && send(syslog_fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return;
 }
 

@@ -31,6 +31,10 @@ int log_reopen(void);
  * True: the connection is new, and processes that were forked before do not have it. */
 bool log_follow_syslog(void);
 
+/* For a process that is about to be jailed: a connection to syslogd that the others do not have.
+ * Whoever has one can shut it for all who have the same. */
+void log_part(void);
+
 /* Standard error is no longer there for us: a daemon is on its own from here. */
 void log_leave_stderr(void);
 

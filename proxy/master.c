@@ -237,7 +237,6 @@ static bool block_signals(struct master *m)
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         sigaddset(&set, wanted[i]);
-    signal(SIGPIPE, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return false;
     m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -259,6 +258,7 @@ static int set_up(struct master *m, struct config *c, struct activation *handed,
                   char *error, size_t size)
 {
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* of workers whose zygote has ended */
+    signal(SIGPIPE, SIG_IGN);
     m->directory_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     m->pid_file = c->pid_file != NULL ? memory_strdup(c->pid_file) : NULL;
     m->ticket_born = wire_now();

@@ -39,6 +39,7 @@ struct master {
     int accuse_end; /* where keepers' accusations are read */
     bool draining;
     bool short_of_slots; /* all had workers when one was wanted, some of which may have ended */
+    int64_t next_way;    /* when the way to the keys may be replaced again */
     unsigned epoch;      /* goes up when children lack something: the ticket key, the log */
     int64_t ticket_born, tick_due;
     struct generation *current;

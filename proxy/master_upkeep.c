@@ -10,7 +10,10 @@
 #include "protocols/wire.h"
 #include "proxy/log.h"
 
-enum { WORKING_BYTES = 16 * 1024 * 1024 }; /* for reading a configuration and certificates */
+enum {
+    WORKING_BYTES = 16 * 1024 * 1024, /* for reading a configuration and certificates */
+    WAY_MS = 5000,                    /* between two new ways to the keys */
+};
 
 /* ---- news ---- */
 
@@ -104,12 +107,14 @@ static void replace_keeper(struct master *m)
     log_error("no keeper, so no new TLS sessions: %s", error);
 }
 
-/* Certificates and all: workers have the way as a descriptor. */
+/* Certificates and all: workers have the way as a descriptor. Not too often: who has shut it is not
+ * known, and keeps the old ones while its session lasts. */
 static void open_another_way(struct master *m)
 {
     char error[1024];
-    if (!may_try_again(m->current->keys))
+    if (wire_now() < m->next_way)
         return;
+    m->next_way = wire_now() + WAY_MS;
     if (renew_keys(m, error, sizeof error))
         log_notice("there is another way to the keys");
     else

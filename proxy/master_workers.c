@@ -158,11 +158,11 @@ void master_hear_accusations(struct master *m)
     char peer[STATS_PEER];
     pid_t pid;
     while (read(m->accuse_end, &pid, sizeof pid) == sizeof pid) {
+        if (pid < 0)
+            keyset_hear_shut_door(m->current->keys, -pid);
         const struct child *c = find_child(m, pid);
-        if (c == NULL) {
-            keyset_hear_shut_door(m->current->keys, pid);
+        if (c == NULL)
             continue;
-        }
         log_error("service=%s client=%s worker %d has gone astray and is ended",
                   c->pool->service->name, stats_peer(c->pool->stats, c->slot, peer), (int)pid);
         kill(pid, SIGKILL);

@@ -228,6 +228,7 @@ static struct dns *open_dns(const struct config *c)
 
 static void enter_jail(const struct generation *g, int stop_fd)
 {
+    log_part();
     int keep[] = {log_fd(), log_syslog_fd(), g->resolver_walls.landlock_fd, stop_fd};
     const struct descent descent = {.keep = keep,
                                     .n_keep = sizeof keep / sizeof *keep,

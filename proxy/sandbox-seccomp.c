@@ -6,6 +6,7 @@
  * A call that is not on the list raises SIGSYS, whose handler logs its name and ends the process.
  * Killing by the kernel would be as safe and would not say what was tried.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
@@ -65,8 +66,6 @@ static const int parents_too[] = {SCMP_SYS(set_robust_list), SCMP_SYS(wait4), SC
 
 /* What libunbound and its event loop do for each question. */
 static const int resolvers_too[] = {
-    SCMP_SYS(sendto),
-    SCMP_SYS(sendmsg),
     SCMP_SYS(shutdown),
     SCMP_SYS(connect),
     SCMP_SYS(bind),
@@ -111,29 +110,38 @@ static bool add_memory(scmp_filter_ctx ctx)
 }
 
 /* `call` is socket(2) or socketpair(2). */
-static bool add_socket(scmp_filter_ctx ctx, int call, int family, int type, bool any_protocol)
+static bool add_socket(scmp_filter_ctx ctx, int call, int family, int type, int protocol)
 {
     const scmp_datum_t kind = ~(scmp_datum_t)(SOCK_CLOEXEC | SOCK_NONBLOCK);
-    const struct scmp_arg_cmp rules[] = {
-        argument(0, SCMP_CMP_EQ, (scmp_datum_t)family, 0),
-        argument(1, SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, (scmp_datum_t)type),
-        argument(2, SCMP_CMP_EQ, 0, 0)};
-    return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, any_protocol ? 2 : 3, rules) == 0;
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, call, 3,
+                            argument(0, SCMP_CMP_EQ, (scmp_datum_t)family, 0),
+                            argument(1, SCMP_CMP_MASKED_EQ, kind & 0xffffffffU, (scmp_datum_t)type),
+                            argument(2, SCMP_CMP_EQ, (scmp_datum_t)protocol, 0)) == 0;
 }
 
 /* By TCP, which is what Landlock knows the ports of: those of MPTCP, SMC and SCTP it does not. */
 static bool add_stream_socket(scmp_filter_ctx ctx, int family)
 {
-    return add_socket(ctx, SCMP_SYS(socket), family, SOCK_STREAM, false);
+    return add_socket(ctx, SCMP_SYS(socket), family, SOCK_STREAM, 0);
 }
 
-/* To whom there is a connection; to others MSG_FASTOPEN would make one, past Landlock. */
-static bool add_sending(scmp_filter_ctx ctx)
+/* To whom there is a connection: those of the log could be used for others. */
+static bool add_send(scmp_filter_ctx ctx)
 {
-    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1,
-                            argument(3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0)) == 0 &&
-           seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1,
-                            argument(2, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0)) == 0;
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2,
+                            argument(3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0),
+                            argument(4, SCMP_CMP_EQ, 0, 0)) == 0;
+}
+
+/* MSG_FASTOPEN makes a connection, and nobody asks Landlock. `otherwise` is what comes of it. */
+static bool add_call_but_fast_open(scmp_filter_ctx ctx, int call, unsigned flags,
+                                   uint32_t otherwise)
+{
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, call, 1,
+                            argument(flags, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0)) == 0 &&
+           (otherwise == SCMP_ACT_TRAP ||
+            seccomp_rule_add(ctx, otherwise, call, 1,
+                             argument(flags, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, MSG_FASTOPEN)) == 0);
 }
 
 static bool add_option(scmp_filter_ctx ctx, int level, int name)
@@ -143,18 +151,29 @@ static bool add_option(scmp_filter_ctx ctx, int level, int name)
                             argument(2, SCMP_CMP_EQ, (scmp_datum_t)name, 0)) == 0;
 }
 
-static bool add_fcntl(scmp_filter_ctx ctx, int command)
+/* Never to make it block: the master shares some. */
+static bool add_not_blocking(scmp_filter_ctx ctx)
 {
-    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                            argument(1, SCMP_CMP_EQ, (scmp_datum_t)command, 0)) == 0;
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2,
+                            argument(1, SCMP_CMP_EQ, F_SETFL, 0),
+                            argument(2, SCMP_CMP_EQ, O_NONBLOCK, 0)) == 0;
 }
 
+/* libunbound may have been built for TCP Fast Open, and does without where there is none. */
 static bool add_questions(scmp_filter_ctx ctx)
 {
-    static const int families[] = {AF_INET, AF_INET6}, types[] = {SOCK_STREAM, SOCK_DGRAM};
-    bool ok = add_all(ctx, resolvers_too, sizeof resolvers_too / sizeof *resolvers_too);
-    for (size_t i = 0; i < 4; i++)
-        ok = ok && add_socket(ctx, SCMP_SYS(socket), families[i / 2], types[i % 2], true);
+    static const int families[] = {AF_INET, AF_INET6};
+    static const struct {
+        int type, protocol;
+    } kinds[] = {
+        {SOCK_STREAM, 0}, {SOCK_STREAM, IPPROTO_TCP}, {SOCK_DGRAM, 0}, {SOCK_DGRAM, IPPROTO_UDP}};
+    const uint32_t unknown = SCMP_ACT_ERRNO(EOPNOTSUPP);
+    bool ok = add_all(ctx, resolvers_too, sizeof resolvers_too / sizeof *resolvers_too) &&
+              add_call_but_fast_open(ctx, SCMP_SYS(sendto), 3, unknown) &&
+              add_call_but_fast_open(ctx, SCMP_SYS(sendmsg), 2, unknown);
+    for (size_t i = 0; ok && i < 8; i++)
+        ok = add_socket(ctx, SCMP_SYS(socket), families[i / 4], kinds[i % 4].type,
+                        kinds[i % 4].protocol);
     return ok;
 }
 
@@ -177,16 +196,17 @@ static bool add_forking(scmp_filter_ctx ctx)
  * sends, never what a socket that others have, too, receives. */
 static bool add_sockets(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
 {
-    if (!add_socket(ctx, SCMP_SYS(socketpair), AF_UNIX, SOCK_SEQPACKET, false) ||
-        !add_socket(ctx, SCMP_SYS(socketpair), AF_UNIX, SOCK_STREAM, false) ||
+    if (!add_socket(ctx, SCMP_SYS(socketpair), AF_UNIX, SOCK_SEQPACKET, 0) ||
+        !add_socket(ctx, SCMP_SYS(socketpair), AF_UNIX, SOCK_STREAM, 0) || !add_send(ctx) ||
+        !add_call_but_fast_open(ctx, SCMP_SYS(sendmsg), 2, SCMP_ACT_TRAP) ||
         seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(shutdown), 1,
                          argument(1, SCMP_CMP_EQ, SHUT_WR, 0)) != 0 ||
-        !add_fcntl(ctx, F_GETFL) || !add_fcntl(ctx, F_SETFL) ||
-        !add_option(ctx, IPPROTO_TCP, TCP_NODELAY) || !add_option(ctx, SOL_SOCKET, SO_SNDTIMEO))
+        !add_option(ctx, IPPROTO_TCP, TCP_NODELAY))
         return false;
     if (needs->tcp && (!add_stream_socket(ctx, AF_INET) || !add_stream_socket(ctx, AF_INET6)))
         return false;
-    if (needs->unix_stream && !add_stream_socket(ctx, AF_UNIX))
+    if (needs->unix_stream && (!add_stream_socket(ctx, AF_UNIX) ||
+                               !add_option(ctx, SOL_SOCKET, SO_SNDTIMEO) || !add_not_blocking(ctx)))
         return false;
     return !needs->bind || seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(bind), 0) == 0;
 }
@@ -197,10 +217,10 @@ static bool add_rules(scmp_filter_ctx ctx, const struct sandbox_needs *needs)
         return false;
     switch (needs->role) {
     case SANDBOX_KEEPER:
-        return add_sending(ctx);
+        return add_send(ctx);
     case SANDBOX_WORKER:
         return add_all(ctx, workers_too, sizeof workers_too / sizeof *workers_too) &&
-               add_sending(ctx) && add_sockets(ctx, needs) && (!needs->forks || add_forking(ctx));
+               add_sockets(ctx, needs) && (!needs->forks || add_forking(ctx));
     case SANDBOX_RESOLVER:
         return add_questions(ctx);
     }

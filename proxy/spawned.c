@@ -71,9 +71,7 @@ static int ask_spawner(int request_fd, const struct session_facts *facts, int st
     memset(&request, 0, sizeof request);
     request.type = SPAWN_PROGRAM;
     request.facts = *facts;
-    int error = fcntl(stream[0], F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
-    if (error == 0)
-        error = send_request(request_fd, &request, theirs, deadline, cancel_fd);
+    int error = send_request(request_fd, &request, theirs, deadline, cancel_fd);
     close(stream[1]); /* so that the program's end is seen here, and the spawner's */
     close(line[1]);
     return error != 0 ? error : read_answer(line[0], deadline, cancel_fd);
@@ -83,7 +81,7 @@ int spawned_start(struct spawned *p, int request_fd, const struct session_facts 
                   int64_t deadline, int cancel_fd)
 {
     int stream[2] = {-1, -1}, line[2] = {-1, -1}, r;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stream) != 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, stream) != 0) {
         r = errno;
     } else if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0) {
         r = errno;

@@ -93,6 +93,7 @@ static void enter_jail(struct pool *pool, const struct jail *jail, const int *ot
     int keep[LISTENERS_MAX + 14 + TRANSPARENT_MAX];
     const struct transparent *t = &pool->transparent;
     size_t n = 0;
+    log_part();
     if (pool->routes != NULL)
         route_book_renounce(pool->routes);
     while (n < n_others) {

@@ -279,9 +279,8 @@ static long all_descriptors(const struct target *t)
 
 /* ---- attacks on the keeper: what it answers, as a line ---- */
 
-/* Length of the answer, 0 when there is none. */
-static ssize_t ask(const struct target *t, const struct keeper_request *r, const void *data,
-                   size_t len)
+static ssize_t send_request(const struct target *t, const struct keeper_request *r,
+                            const void *data, size_t len, int answer_fd)
 {
     union {
         struct cmsghdr header;
@@ -292,14 +291,21 @@ static ssize_t ask(const struct target *t, const struct keeper_request *r, const
                          .msg_iovlen = 2,
                          .msg_control = control.space,
                          .msg_controllen = sizeof control.space};
+    control.header = (struct cmsghdr){
+        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), &answer_fd, sizeof answer_fd);
+    return sendmsg(t->request_fd, &msg, MSG_NOSIGNAL);
+}
+
+/* Length of the answer, 0 when there is none. */
+static ssize_t ask(const struct target *t, const struct keeper_request *r, const void *data,
+                   size_t len)
+{
     char answer[4096];
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0)
         return 0;
-    control.header = (struct cmsghdr){
-        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(&control.header), &pair[1], sizeof pair[1]);
-    ssize_t n = sendmsg(t->request_fd, &msg, MSG_NOSIGNAL);
+    ssize_t n = send_request(t, r, data, len, pair[1]);
     close(pair[1]);
     if (n > 0)
         n = recv(pair[0], answer, sizeof answer, 0);
@@ -371,6 +377,13 @@ static long ask_once(const struct target *t)
 {
     struct keeper_request r = hash_request();
     return ask(t, &r, something, 32) > 0 ? 0 : -1;
+}
+
+/* The answer goes where the requests go, and a keeper has sent it. */
+static long have_a_keeper_ask(const struct target *t)
+{
+    struct keeper_request r = hash_request();
+    return send_request(t, &r, something, 32, t->request_fd);
 }
 
 /* Succeeds when all are answered. */
@@ -510,6 +523,19 @@ static long cancel_everybody(const struct target *t)
     return t->pool == NULL ? -1 : write(t->pool->cancel_fd, &one, sizeof one);
 }
 
+/* The master reads there, too. */
+static long make_everybody_wait(const struct target *t)
+{
+    return fcntl(t->pool != NULL ? t->pool->notify_fd : 2, F_SETFL, 0);
+}
+
+/* As with the connection to syslogd, which is not this one's alone. */
+static long send_elsewhere(const struct target *t)
+{
+    const struct sockaddr_in to = loopback(t->number);
+    return sendto(2, "x", 1, MSG_NOSIGNAL, (const struct sockaddr *)&to, sizeof to);
+}
+
 static long shut_the_listener(const struct target *t)
 {
     return t->pool == NULL ? -1 : shutdown(t->pool->listeners.fds[0], (int)t->number);
@@ -549,6 +575,8 @@ static const struct attack {
     {"connect-by-a-message", connect_by_a_message},
     {"datagram-pair", datagram_pair},
     {"cancel-everybody", cancel_everybody},
+    {"make-everybody-wait", make_everybody_wait},
+    {"send-elsewhere", send_elsewhere},
     {"shut-listener", shut_the_listener},
     {"take-client", take_anothers_client},
     {"shut-keys", shut_the_way_to_the_keys},
@@ -582,6 +610,7 @@ static const struct attack {
     {"ask-too-long", ask_too_long},
     {"ask-without-descriptor", ask_without_descriptor},
     {"ask-once", ask_once},
+    {"have-a-keeper-ask", have_a_keeper_ask},
     {"ask-ten-thousand-times", ask_ten_thousand_times},
     {"spoil-counters", spoil_counters},
     {"take-token", take_token},

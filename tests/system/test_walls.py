@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import audit
 import ehlock
@@ -35,6 +36,7 @@ FORBIDDEN = {
     "catch-the-catcher": "rt_sigaction", "other-socket": "socket", "listen": "bind",
     "connect-by-mptcp": "socket", "connect-by-sending": "sendto",
     "connect-by-a-message": "sendmsg", "datagram-pair": "socketpair",
+    "make-everybody-wait": "fcntl", "send-elsewhere": "sendto",
 }
 # What a keeper cannot do either, though workers can, or have been forbidden in another way.
 KEEPERS_TOO = {**FORBIDDEN, "connect": "socket", "listen": "socket", "fork-bomb": "clone",
@@ -176,6 +178,16 @@ def test_worker_that_shuts_the_way_to_the_keys_shuts_it_for_a_moment(hostile, ba
     wait_until(lambda: attack(proxy, "ask-once") == "succeeded", "signatures")
     wait_until(lambda: len(proxy.keepers()) == 1, "the old keeper's end")
     assert proxy.count_log("shut the way") == 1, proxy.log
+
+
+def test_keeper_that_is_made_to_ask_is_not_believed_to_be_shut_out(hostile):
+    proxy = hostile()
+    keepers = proxy.keepers()
+    assert attack(proxy, "have-a-keeper-ask") == "succeeded"
+    proxy.wait_log("keeper: process \\d+ was refused a request of the wrong size")
+    assert attack(proxy, "ask-once") == "succeeded"
+    time.sleep(1.5)                     # the master has looked after them
+    assert proxy.keepers() == keepers and proxy.count_log("another way") == 0
 
 
 @pytest.mark.parametrize("byte", [0, 255])
