@@ -33,6 +33,7 @@ enum {
     ALPN_MAX = 4,
     NAME_MAX_LEN = 255,
     RENEGOTIATIONS_MAX = 2,
+    WARNINGS_MAX = 10,
 };
 
 /* TLS 1.2 here: ECDHE, AEAD, with the extended master secret GnuTLS always offers. AES-128 first:
@@ -70,7 +71,7 @@ struct tls {
     bool ticket_due;
     bool last;  /* words: the end of the connection follows */
     bool heard; /* at least one byte of the peer came */
-    unsigned renegotiations;
+    unsigned renegotiations, warnings;
     /* Ciphertext received ahead, and ciphertext not yet sent. */
     unsigned char *in, *out;
     uint64_t handed; /* bytes of it that GnuTLS has been given, in all */
@@ -524,6 +525,10 @@ ssize_t tls_read(struct tls *t, void *buf, size_t len)
         }
         if (gnutls_error_is_fatal((int)n))
             return fail(t, (int)n);
+        if (++t->warnings > WARNINGS_MAX) { /* an alert, which nobody has to send for ever */
+            snprintf(t->error, sizeof t->error, "%s sends nothing but warnings", t->peer);
+            return fail(t, (int)n);
+        }
     }
 }
 

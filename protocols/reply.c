@@ -239,6 +239,8 @@ void reply_edit_capabilities(const struct reply *in, const struct capability_rul
         out->lines++;
     }
     while (next_line(in, &position, &k)) {
+        if (text_length(k.line, k.len) <= 3 && keyword_is_any_added(rules->edits))
+            continue; /* it says nothing, and has no separator that could tell of more */
         if (is_hidden(&k, rules) || !append_keyword(out, &k))
             continue;
         note(&k, told);

@@ -6,6 +6,8 @@
 #include "protocols/dialogue.h"
 #include "protocols/smtp_say.h"
 
+enum { HELD_MS = 5000 }; /* before a reply leaves without those that follow it */
+
 /* Where we ask for TLS, all that happens before it must have happened by pretls_deadline. */
 static int64_t backend_deadline(const struct smtp *s, unsigned seconds)
 {
@@ -127,11 +129,23 @@ enum dialogue_end smtp_ask(struct smtp *s, const char *command)
     return heard == SMTP_HEARD_REPLY ? DIALOGUE_GO_ON : smtp_give_up(s, heard, why);
 }
 
+/* The replies to a pipelined group leave together, unless the backend takes its time for each: the
+ * client's patience is for one (RFC 5321 §4.5.3.2). */
+static bool is_held_too_long(const struct wire *client)
+{
+    return client->out_len > 0 && wire_now() - client->out_since >= HELD_MS;
+}
+
 enum dialogue_end smtp_forward(struct smtp *s, const struct line *line)
 {
     enum wire_status why;
     if (dialogue_is_out_of_turn(s->d))
         return smtp_distrust_backend(s, "spoke out of turn");
+    if (is_held_too_long(s->d->client)) {
+        why = wire_flush(s->d->client, wire_deadline(s->d->policy->idle_seconds));
+        if (why != WIRE_OK)
+            return smtp_lost_client(s, why);
+    }
     int64_t deadline = wire_deadline(s->d->policy->busy_seconds);
     enum smtp_heard heard = exchange(s, dialogue_put_line(s->d, line, deadline), &why);
     return heard == SMTP_HEARD_REPLY ? DIALOGUE_GO_ON : smtp_give_up(s, heard, why);

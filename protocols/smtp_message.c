@@ -97,6 +97,9 @@ static enum dialogue_end read_verdicts(struct smtp *s, bool early)
             return smtp_distrust_backend(s, "accepted a message before its end");
         if (end == DIALOGUE_GO_ON)
             end = smtp_pass_reply(s, &s->reply);
+        /* The next one may take its time, and the client waits for no longer than that of one. */
+        if (end == DIALOGUE_GO_ON && i + 1 < n && wire_buffered(s->d->backend, NULL) == 0)
+            end = smtp_flush_client(s);
         if (end != DIALOGUE_GO_ON)
             return end;
         if (smtp_is_success(&s->reply) && !accepted) {
@@ -261,12 +264,21 @@ static bool bdat_refused(const struct smtp *s, int *code, const char **enhanced,
     return true;
 }
 
+/* Never as the client has spelt it: the chunk follows before the backend has answered, and one that
+ * does not understand the line (a tab, two blanks) would read commands there. */
+static void put_bdat(struct smtp *s, struct body *b, uint64_t size, bool last)
+{
+    char command[40];
+    int n = snprintf(command, sizeof command, "BDAT %" PRIu64 "%s\r\n", size, last ? " LAST" : "");
+    put_body(s, b, command, (size_t)n);
+}
+
 /* The command with the trace header, which is counted in, and is a part of this chunk: whatever the
  * backend does with the one it does with the other. MAIL may have said SIZE without it, which is an
  * estimate (RFC 1870 §5). */
 static enum dialogue_end put_traced_chunk(struct smtp *s, struct body *b, uint64_t size, bool last)
 {
-    char header[TRACE_MAX], command[40];
+    char header[TRACE_MAX];
     const char *data;
     size_t look = size < TRACE_LOOK_AHEAD ? (size_t)size : TRACE_LOOK_AHEAD;
     enum dialogue_end end = await_body(s, b, look);
@@ -274,17 +286,9 @@ static enum dialogue_end put_traced_chunk(struct smtp *s, struct body *b, uint64
         return end;
     wire_buffered(s->d->client, &data);
     size_t len = smtp_trace_write(s, data, look, false, header);
-    int n = snprintf(command, sizeof command, "BDAT %" PRIu64 "%s\r\n", size + len,
-                     last ? " LAST" : "");
-    put_body(s, b, command, (size_t)n);
+    put_bdat(s, b, size + len, last);
     put_body(s, b, header, len);
     return DIALOGUE_GO_ON;
-}
-
-static void put_command(struct smtp *s, struct body *b, const struct line *line)
-{
-    b->why = dialogue_put_line(s->d, line, wire_deadline(s->d->policy->busy_seconds));
-    b->backend_gone = b->why != WIRE_OK;
 }
 
 /* With a trace header the chunk must not outgrow what smtp_bdat_parse allows. */
@@ -301,6 +305,7 @@ enum dialogue_end smtp_do_bdat(struct smtp *s, const struct command *c, const st
     const char *enhanced, *text;
     struct body b = {0};
 
+    (void)line;
     if (!smtp_bdat_parse(c, &size, &last)) /* nobody knows how many octets follow */
         return smtp_refuse_and_close(s, 501, "5.5.4", "Syntax: BDAT count [LAST]");
     if (is_too_large(s, size))
@@ -313,8 +318,8 @@ enum dialogue_end smtp_do_bdat(struct smtp *s, const struct command *c, const st
     bool trace = !refused && smtp_is_traced(s) && !s->traced && (size > 0 || last);
     if (size == 0)
         note_early_reply(s, &b);
-    if (!refused && !trace) /* a copy: the client's buffer moves from here on */
-        put_command(s, &b, line);
+    if (!refused && !trace)
+        put_bdat(s, &b, size, last);
     s->d->step = "passing a chunk of the message";
     wire_expect_bulk(s->d->client);
     enum dialogue_end end = trace ? put_traced_chunk(s, &b, size, last) : DIALOGUE_GO_ON;

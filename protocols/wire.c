@@ -314,6 +314,8 @@ enum wire_status wire_put(struct wire *w, const void *data, size_t len, int64_t 
         w->out = memory_resize(w->out, size);
         w->out_size = size;
     }
+    if (w->out_len == 0)
+        w->out_since = wire_now();
     if (len > 0)
         memcpy(w->out + w->out_len, data, len);
     w->out_len += len;

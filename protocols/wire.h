@@ -68,6 +68,7 @@ struct wire {
     size_t in_size, start, end;
     char *out; /* bytes out[0 .. out_len) are to be sent */
     size_t out_size, out_len;
+    int64_t out_since;       /* wire_now() of the oldest of them */
     uint64_t received, sent; /* bytes, in all, as this wire's user sees them */
     int cancel_fd;           /* -1: none */
     bool eager;              /* the last read was large: try to read before poll */

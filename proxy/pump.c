@@ -38,6 +38,14 @@ static bool read_some(struct flow *f)
     return true;
 }
 
+static void lose_sink(struct flow *f)
+{
+    f->why = WIRE_IO;
+    f->ended = f->told = f->sink_failed = true;
+    f->want_write = false;
+    f->source->start = f->source->end; /* there is nowhere to put them */
+}
+
 static bool write_some(struct flow *f)
 {
     struct wire *from = f->source, *to = f->sink;
@@ -52,11 +60,8 @@ static bool write_some(struct flow *f)
         return true;
     }
     f->want_write = n == TRANSPORT_WANT_WRITE;
-    if (n == TRANSPORT_ERROR || n == TRANSPORT_TRUNCATED) {
-        f->why = WIRE_IO;
-        f->ended = f->told = f->sink_failed = true;
-        from->start = from->end; /* there is nowhere to put them */
-    }
+    if (n == TRANSPORT_ERROR || n == TRANSPORT_TRUNCATED)
+        lose_sink(f);
     return false;
 }
 
@@ -75,14 +80,18 @@ static bool pump_direction(struct flow *f)
             break;
         moved = true;
     }
-    if (f->sink->transport.flush(f->sink->transport.ctx) == TRANSPORT_WANT_WRITE)
+    int flushed = f->sink->transport.flush(f->sink->transport.ctx);
+    if (flushed == TRANSPORT_WANT_WRITE)
         f->want_write = true;
+    else if (flushed != 0 && !f->sink_failed)
+        lose_sink(f);
     return moved;
 }
 
+/* The sink has all of it: TLS keeps what the socket has not taken. */
 static bool drained(const struct flow *f)
 {
-    return f->ended && f->source->start == f->source->end;
+    return f->ended && f->source->start == f->source->end && !f->want_write;
 }
 
 static short events_of(const struct flow *in, const struct flow *out)

@@ -120,7 +120,7 @@ static void end_client(void *ctx)
     struct session *s = ctx;
     if (s->tls != NULL) {
         tls_bye(s->tls);
-        (void)tls_flush(s->tls);
+        (void)wire_flush(&s->client, wire_deadline(GOODBYE_SECONDS));
     }
     (void)shutdown(s->client_fd, SHUT_WR);
 }
@@ -129,6 +129,7 @@ static void end_backend(void *ctx)
 {
     struct session *s = ctx;
     upstream_bye(&s->upstream);
+    (void)wire_flush(&s->backend, wire_deadline(GOODBYE_SECONDS));
     (void)shutdown(s->backend_fd, SHUT_WR);
 }
 
@@ -198,9 +199,9 @@ static void serve(struct session *s)
 }
 
 /* Code 0: the client is welcome, so far. */
-static struct admittance ask_admission(const struct session *s, const struct admission *admission)
+static struct admittance ask_admission(const struct session *s)
 {
-    struct admittance a = admission->ask(admission->ctx, s->peer);
+    struct admittance a = s->admission->ask(s->admission->ctx, s->peer);
     if (a.refusal.code == 0)
         a.refusal = s->dialogue.policy->refusal;
     return a;
@@ -221,14 +222,14 @@ static bool begin_with_tls(struct session *s, const struct admittance *a)
     return keys_are_loaded(s, true) && session_start_tls(s);
 }
 
-static void run(struct session *s, const struct admission *admission)
+static void run(struct session *s)
 {
     if (!session_identify_client(s))
         return;
     session_heed_address_rules(s);
     log_info("service=%s client=%s%s%s connected", s->pool->service->name, s->peer->text,
              s->via != NULL ? " via=" : "", s->via != NULL ? s->via->text : "");
-    struct admittance a = ask_admission(s, admission);
+    struct admittance a = ask_admission(s);
     s->refused = a.refusal.code != 0;
     if (session_begins_with_tls(s) && !begin_with_tls(s, &a))
         return;
@@ -289,7 +290,8 @@ static void close_both(struct session *s)
         (void)wire_flush(&s->client, deadline);
     if (shutdown(s->client_fd, SHUT_WR) == 0)
         linger(s);
-    stats_session_leave(s->pool->stats, s->slot); /* whose line is in the log has left its place */
+    if (s->admission->leave != NULL)
+        s->admission->leave(s->admission->ctx);
     close(s->client_fd);
 }
 
@@ -322,6 +324,7 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
                         .backend_fd = -1,
                         .line_fd = -1,
                         .slot = admission->slot,
+                        .admission = admission,
                         .end = DIALOGUE_LOST,
                         .policy = pool->policy,
                         .refused = true,
@@ -346,7 +349,7 @@ void session_run(struct pool *pool, int fd, const struct address *peer,
     memory_set_last_words(last_words, &s);
     struct transport t = transport_of_fd(&s.client_fd);
     wire_init(&s.client, &t, pool->cancel_fd);
-    run(&s, admission);
+    run(&s);
     memory_set_last_words(NULL, NULL);
     close_both(&s);
     summarize(&s);

@@ -17,6 +17,9 @@ struct admittance {
 struct admission {
     /* Asked once, as soon as it is known who the client is. */
     struct admittance (*ask)(void *ctx, const struct address *client);
+    /* Called once, when all has been said, before the client's connection is closed and the line is
+     * in the log: it no longer counts. NULL: nobody counts. */
+    void (*leave)(void *ctx);
     void *ctx;
     int slot; /* of the pool's stats: where the session is counted */
 };

@@ -16,6 +16,7 @@
 #include "proxy/identity.h"
 #include "proxy/pool.h"
 #include "proxy/ruling.h"
+#include "proxy/session.h"
 #include "proxy/turns.h"
 #include "proxy/upstream.h"
 
@@ -34,6 +35,7 @@ struct session {
     int client_fd, backend_fd;             /* -1: none */
     int line_fd;                           /* to the spawner, until the session is over; -1 */
     int slot;                              /* of the pool's stats */
+    const struct admission *admission;
     struct wire client, backend;
     struct tls *tls;                 /* the client's */
     struct client_standing standing; /* what its certificate has come to */

@@ -210,10 +210,17 @@ static struct admittance admit(void *ctx, const struct address *client)
     return result;
 }
 
+/* Whose line is in the log has left its place. */
+static void leave(void *ctx)
+{
+    const struct arrival *a = ctx;
+    stats_session_leave(a->pool->stats, a->slot);
+}
+
 static void serve_one(struct pool *pool, int slot, int fd, const struct address *peer, bool last)
 {
     struct arrival a = {.pool = pool, .slot = slot};
-    const struct admission admission = {.ask = admit, .ctx = &a, .slot = slot};
+    const struct admission admission = {.ask = admit, .leave = leave, .ctx = &a, .slot = slot};
     unsigned char key[16];
     address_client_key(peer, key);
     a.number = stats_session_begin(pool->stats, slot, key, peer->text);

@@ -81,7 +81,7 @@ def kill_looking(pid, port):
 
 def test_kill_of_any_child_costs_the_sessions_of_that_child_only(tmp_path, pki):
     address, dice = local(), random.Random(1)
-    turns = itertools.cycle(["worker", "worker", "keeper", "worker", "worker", "worker", "zygote"])
+    turns = itertools.cycle(["worker"] * 4 + ["keeper"] + ["worker"] * 4 + ["zygote"])
     explained, most_zombies = set(), 0
     kills = {"worker": 0, "keeper": 0, "zygote": 0}
     with Sink() as sink, Ehlock(tmp_path, global_part(debug="notice") + service(
@@ -106,7 +106,7 @@ def test_kill_of_any_child_costs_the_sessions_of_that_child_only(tmp_path, pki):
               f"{len(explained)} of them with a client, {most_zombies} zombies at most")
         riddles = {port: why for port, why in clients.failed.items() if port not in explained}
         assert not riddles, f"failed without a kill of their worker: {riddles}\n{proxy.log}"
-        assert kills["worker"] > SECONDS and kills["keeper"] > 1 and kills["zygote"] > 1, kills
+        assert kills["worker"] > SECONDS / 2 and kills["keeper"] > 1 and kills["zygote"] > 1, kills
         assert clients.failed, "no session was hit: the test shows nothing"
         assert clients.done > SECONDS, f"{clients.done} sessions came through"
         assert most_zombies < 30, f"{most_zombies} zombies"

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: ISC
 """protocol = lmtp (RFC 2033)."""
 
+import time
+
 import pytest
-from backend import KEYWORDS, Backend
+from backend import KEYWORDS, Backend, ScriptedBackend
 from smtp_client import Client, context
 
 
@@ -110,3 +112,30 @@ def test_lmtp_through_a_unix_socket_backend(wrap, pki, public_dir):
             client.send_message(body=b"unix\r\n")
             client.quit()
         assert backend.messages[0].body == b"unix\r\n"
+
+
+def test_reply_for_a_recipient_does_not_wait_for_the_next(wrap):
+    """The backend takes its time for each: the client's patience is for one."""
+    def scene(peer):
+        peer.send(b"220 lmtp\r\n")
+        for verb, reply in ((b"LHLO", b"250 lmtp\r\n"), (b"MAIL", b"250 ok\r\n"),
+                            (b"RCPT", b"250 ok\r\n"), (b"RCPT", b"250 ok\r\n"),
+                            (b"DATA", b"354 go\r\n"), (b".\r\n", b"250 one\r\n")):
+            peer.expect(verb)
+            peer.send(reply)
+        time.sleep(3)
+        peer.send(b"250 two\r\n")
+        peer.expect(b"QUIT")
+        peer.send(b"221 bye\r\n")
+
+    with ScriptedBackend(scene) as backend:
+        with Client(wrap(backend, protocol="lmtp").address, lmtp=True) as client:
+            client.ehlo()
+            client.envelope(rcpts=["one@example.org", "two@example.org"])
+            assert client.command("DATA").code == 354
+            client.send(b".\r\n")
+            assert client.read_reply().text == "one"
+            first = time.monotonic()
+            assert client.read_reply().text == "two"
+            assert time.monotonic() - first > 1
+            client.quit()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: ISC
 """Command pipelining (RFC 2920)."""
 
+import time
+
 import pytest
 from backend import Backend
 from smtp_client import Client, context
@@ -87,3 +89,19 @@ def test_client_that_reads_nothing_until_it_has_sent_all_is_served(wrap, backend
         assert codes == [250, 250, 250, 250, 354, 250] * rounds
         client.quit()
     assert len(backend.messages) == rounds
+
+
+def test_replies_to_a_group_leave_one_by_one_where_the_backend_is_slow(wrap):
+    """Five minutes of patience are for each (RFC 5321 §4.5.3.2), not for a hundred recipients."""
+    def slow(peer, line):
+        time.sleep(2)
+
+    with Backend(replies={"RCPT": slow}) as backend, Client(wrap(backend).address) as client:
+        client.ehlo()
+        client.send(b"MAIL FROM:<a@example.org>\r\n"
+                    + b"RCPT TO:<b@example.org>\r\n" * 5 + b"NOOP\r\n")
+        assert client.read_reply().code == 250
+        first = time.monotonic()
+        assert [client.read_reply().code for _ in range(6)] == [250] * 6
+        assert time.monotonic() - first > 2, "all at once, after ten seconds"
+        client.quit()

@@ -146,7 +146,7 @@ static int open_plain(void *ctx, int family)
         assert_true(was_reached(s->awakes)); /* the filler, which makes room */
     if (s->opened == 2 && s->cancel_with >= 0)
         assert_int_equal(write(s->cancel_with, "x", 1), 1);
-    return socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 struct run {
