@@ -465,6 +465,17 @@ static void remember_facts(struct tls *t)
         memcpy(t->alpn, name.data, name.size);
 }
 
+/* Whoever reads on after a warning looks at no clock meanwhile. */
+static bool is_bearable(struct tls *t, int r)
+{
+    if (gnutls_error_is_fatal(r))
+        return false;
+    if (++t->warnings <= WARNINGS_MAX)
+        return true;
+    snprintf(t->error, sizeof t->error, "%s sends too many warnings", t->peer);
+    return false;
+}
+
 enum tls_result tls_handshake(struct tls *t)
 {
     int r;
@@ -474,8 +485,7 @@ enum tls_result tls_handshake(struct tls *t)
         return tls_flush(t);
     do
         r = gnutls_handshake(t->session);
-    while (r == GNUTLS_E_INTERRUPTED ||
-           (r != 0 && r != GNUTLS_E_AGAIN && !gnutls_error_is_fatal(r)));
+    while (r != 0 && r != GNUTLS_E_AGAIN && is_bearable(t, r));
     if (r == 0) {
         t->done = true;
         remember_facts(t);
@@ -523,12 +533,8 @@ ssize_t tls_read(struct tls *t, void *buf, size_t len)
                 return TLS_FAILED;
             continue;
         }
-        if (gnutls_error_is_fatal((int)n))
+        if (!is_bearable(t, (int)n))
             return fail(t, (int)n);
-        if (++t->warnings > WARNINGS_MAX) { /* an alert, which nobody has to send for ever */
-            snprintf(t->error, sizeof t->error, "%s sends nothing but warnings", t->peer);
-            return fail(t, (int)n);
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 #include "protocols/dialogue.h"
 #include "protocols/smtp_say.h"
 
-enum { HELD_MS = 5000 }; /* before a reply leaves without those that follow it */
+enum { HELD_MS = 5000 }; /* a reply that old leaves before the next command is passed on */
 
 /* Where we ask for TLS, all that happens before it must have happened by pretls_deadline. */
 static int64_t backend_deadline(const struct smtp *s, unsigned seconds)

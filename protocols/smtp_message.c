@@ -97,9 +97,6 @@ static enum dialogue_end read_verdicts(struct smtp *s, bool early)
             return smtp_distrust_backend(s, "accepted a message before its end");
         if (end == DIALOGUE_GO_ON)
             end = smtp_pass_reply(s, &s->reply);
-        /* The next one may take its time, and the client waits for no longer than that of one. */
-        if (end == DIALOGUE_GO_ON && i + 1 < n && wire_buffered(s->d->backend, NULL) == 0)
-            end = smtp_flush_client(s);
         if (end != DIALOGUE_GO_ON)
             return end;
         if (smtp_is_success(&s->reply) && !accepted) {
@@ -107,6 +104,11 @@ static enum dialogue_end read_verdicts(struct smtp *s, bool early)
             s->d->tally.messages++;
             s->useless = 0;
         }
+        /* The next one may take its time, and the client waits for no longer than that of one. */
+        if (i + 1 < n && wire_buffered(s->d->backend, NULL) == 0)
+            end = smtp_flush_client(s);
+        if (end != DIALOGUE_GO_ON)
+            return end;
     }
     smtp_forget_transaction(s);
     return DIALOGUE_GO_ON;
@@ -332,6 +334,9 @@ enum dialogue_end smtp_do_bdat(struct smtp *s, const struct command *c, const st
     flush_body(s, &b);
     if (b.backend_gone)
         return body_undelivered(s, &b);
+    end = smtp_flush_client(s); /* what it hears may take ten minutes */
+    if (end != DIALOGUE_GO_ON)
+        return end;
     s->d->step = "reading the backend's reply to a chunk";
     if (last)
         return read_verdicts(s, b.spoke_early);

@@ -125,7 +125,8 @@ static bool add_stream_socket(scmp_filter_ctx ctx, int family)
     return add_socket(ctx, SCMP_SYS(socket), family, SOCK_STREAM, 0);
 }
 
-/* To whom there is a connection: those of the log could be used for others. */
+/* To whom there is a connection: that to syslogd could be used for others. (So it can by
+ * sendmsg(2), whose address no filter sees, and which the keeper does not have.) */
 static bool add_send(scmp_filter_ctx ctx)
 {
     return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2,
@@ -156,7 +157,7 @@ static bool add_not_blocking(scmp_filter_ctx ctx)
 {
     return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2,
                             argument(1, SCMP_CMP_EQ, F_SETFL, 0),
-                            argument(2, SCMP_CMP_EQ, O_NONBLOCK, 0)) == 0;
+                            argument(2, SCMP_CMP_MASKED_EQ, O_NONBLOCK, O_NONBLOCK)) == 0;
 }
 
 /* libunbound may have been built for TCP Fast Open, and does without where there is none. */
