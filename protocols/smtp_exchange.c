@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "protocols/dialogue.h"
+#include "protocols/smtp_client.h"
 #include "protocols/smtp_say.h"
 
 enum { HELD_MS = 5000 }; /* a reply that old leaves before the next command is passed on */
@@ -141,11 +142,9 @@ enum dialogue_end smtp_forward(struct smtp *s, const struct line *line)
     enum wire_status why;
     if (dialogue_is_out_of_turn(s->d))
         return smtp_distrust_backend(s, "spoke out of turn");
-    if (is_held_too_long(s->d->client)) {
-        why = wire_flush(s->d->client, wire_deadline(s->d->policy->idle_seconds));
-        if (why != WIRE_OK)
-            return smtp_lost_client(s, why);
-    }
+    enum dialogue_end end = is_held_too_long(s->d->client) ? smtp_flush_client(s) : DIALOGUE_GO_ON;
+    if (end != DIALOGUE_GO_ON)
+        return end;
     int64_t deadline = wire_deadline(s->d->policy->busy_seconds);
     enum smtp_heard heard = exchange(s, dialogue_put_line(s->d, line, deadline), &why);
     return heard == SMTP_HEARD_REPLY ? DIALOGUE_GO_ON : smtp_give_up(s, heard, why);

@@ -23,8 +23,9 @@ struct dial {
     unsigned seconds; /* for each of them */
     int64_t deadline; /* for all; WIRE_FOREVER: none */
     int cancel_fd;    /* becoming readable ends it; -1: none */
-    /* Makes a socket of that family, bound if it has to be: a descriptor, or -1 and errno. */
-    int (*open)(void *ctx, int family); /* a socket that does not block; -1 and errno */
+    /* Makes a socket of that family that does not block, bound if it has to be: a descriptor, or -1
+     * and errno. */
+    int (*open)(void *ctx, int family);
     void *ctx;
     /* Set by dial_run: errno of each that has failed, ECANCELED of those that were going on when it
      * was cancelled, 0 of all others. */

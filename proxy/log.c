@@ -62,6 +62,18 @@ static int open_syslog(void)
     return fd;
 }
 
+/* False: what there was stays. */
+static bool renew_syslog(void)
+{
+    int fd = open_syslog();
+    if (fd < 0)
+        return false;
+    if (syslog_fd >= 0)
+        close(syslog_fd);
+    syslog_fd = fd;
+    return true;
+}
+
 int log_open(const struct log_settings *s)
 {
     struct log_settings old = settings;
@@ -113,22 +125,13 @@ bool log_follow_syslog(void)
     if (!settings.to_syslog || stat(syslog_path, &st) != 0 ||
         (syslog_fd >= 0 && is_same_socket(&st, &syslog_seen)))
         return false;
-    int fd = open_syslog();
-    if (fd < 0)
-        return false;
-    if (syslog_fd >= 0)
-        close(syslog_fd);
-    syslog_fd = fd;
-    return true;
+    return renew_syslog();
 }
 
 void log_part(void)
 {
-    int fd = syslog_fd >= 0 ? open_syslog() : -1;
-    if (fd < 0)
-        return;
-    close(syslog_fd);
-    syslog_fd = fd;
+    if (syslog_fd >= 0)
+        (void)renew_syslog();
 }
 
 void log_leave_stderr(void)

@@ -34,7 +34,6 @@ struct session {
     struct address original;               /* where a redirected client was going */
     int client_fd, backend_fd;             /* -1: none */
     int line_fd;                           /* to the spawner, until the session is over; -1 */
-    int slot;                              /* of the pool's stats */
     const struct admission *admission;
     struct wire client, backend;
     struct tls *tls;                 /* the client's */

@@ -135,7 +135,7 @@ static int connect_original(struct session *s, char *error, size_t size)
     int fd = original_connect(&p->backends, &s->original, (unsigned)p->service->timeout_connect,
                               p->cancel_fd, &own, error, size);
     if (fd >= 0)
-        stats_go_out(p->stats, s->slot, own.text);
+        stats_go_out(p->stats, s->admission->slot, own.text);
     return fd;
 }
 

@@ -2,7 +2,6 @@
 #include "proxy/spawned.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>

@@ -26,6 +26,12 @@ static struct {
     unsigned drain_seconds;
 } own;
 
+static void close_listeners(const struct listeners *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        close(l->fds[i]);
+}
+
 static void on_stop(int signal)
 {
     int error = errno;
@@ -34,8 +40,7 @@ static void on_stop(int signal)
         _exit(0);
     if (!own.stopping) {
         own.stopping = 1;
-        for (size_t i = 0; i < own.listeners->count; i++)
-            close(own.listeners->fds[i]);
+        close_listeners(own.listeners);
     }
     errno = error;
 }
@@ -235,8 +240,7 @@ static void leave_the_door(const struct pool *pool)
 {
     static struct listeners none;
     own.listeners = &none;
-    for (size_t i = 0; i < pool->listeners.count; i++)
-        close(pool->listeners.fds[i]);
+    close_listeners(&pool->listeners);
     if (pool->listeners.epoll_fd >= 0)
         close(pool->listeners.epoll_fd);
 }

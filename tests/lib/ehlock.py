@@ -302,8 +302,10 @@ class Ehlock:
 
     def wait_workers(self, number, service=""):
         """Exactly that many, each of them with its walls; gives them."""
-        return wait_until(lambda: (lambda w: w if len(w) == number else None)(self.workers(service)),
-                          f"{number} workers\n{self.log}")
+        def look():
+            found = self.workers(service)
+            return found if len(found) == number else None
+        return wait_until(look, f"{number} workers\n{self.log}")
 
     def zombies(self):
         """Those that have ended and that nobody has asked for yet."""
